@@ -1,0 +1,92 @@
+# curvekv: see README.md. The variants of the build live side by side under build/.
+#
+#   make                the curvekv command and libcurvekv        build/release/
+#   make test           everything a user may rely on, tested; ends with "N passed, N failed"
+#   make demo           the main job, on a node of its own
+#   make bench          measured beside bare LMDB, in one run
+#   make check-asan     unit and system tests under AddressSanitizer and UBSan
+#   make check-tsan     the same under ThreadSanitizer
+#   make fuzz           every fuzz target for FUZZ_SECONDS (30)
+#   make lint           clang-format, clang-tidy, cppcheck
+#   make install        PREFIX (/usr/local), DESTDIR
+
+VARIANT ?= release
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZ_SECONDS ?= 30
+VERSION = 0.1.0
+SOVERSION = 0
+B = build/$(VARIANT)
+
+ifneq ($(VARIANT),fuzz)
+CC_release = gcc
+CC_asan = gcc
+CC_tsan = gcc
+else
+CC_fuzz = clang
+endif
+CC := $(or $(CC_$(VARIANT)),$(CC))
+
+PACKAGES = libzmq libsodium lmdb sqlite3 jansson
+WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Werror
+FLAGS_release = -O2 -g
+FLAGS_asan = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FLAGS_tsan = -O1 -g -fsanitize=thread
+FLAGS_fuzz = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+
+CPPFLAGS += -I. -D_GNU_SOURCE -DCKV_VERSION='"$(VERSION)"'
+CFLAGS += -std=c11 -fPIC -fvisibility=hidden -pthread $(WARNINGS) $(FLAGS_$(VARIANT)) -MMD -MP
+LDFLAGS += -pthread $(FLAGS_$(VARIANT))
+LDLIBS = $(shell pkg-config --libs $(PACKAGES))
+
+# What a program links that opens a store or runs a handshake, and what only the node needs.
+LIB_SOURCES = $(wildcard core/*.c kv/*.c) node/library.c
+NODE_SOURCES = $(filter-out node/library.c,$(wildcard node/*.c))
+LIB_OBJECTS = $(LIB_SOURCES:%.c=$B/%.o)
+NODE_OBJECTS = $(NODE_SOURCES:%.c=$B/%.o)
+# Without main, for the tests of the node's parts.
+PART_OBJECTS = $(filter-out $B/node/curvekv.o,$(NODE_OBJECTS))
+
+UNIT_TESTS = $(patsubst %.c,$B/%,$(wildcard tests/unit/test_*.c))
+FUZZERS = $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCHES = $(patsubst %.c,$B/%,$(wildcard bench/bench_*.c))
+EXAMPLES = $(patsubst %.c,$B/%,$(wildcard examples/*.c))
+
+PUBLIC_HEADERS = node/curvekv.h
+CORE_PUBLIC_HEADERS = core/error.h core/octets.h core/certificate.h core/storage_key.h \
+                      core/cluster_key.h core/properties.h core/z85.h
+
+.DEFAULT_GOAL = all
+.PHONY: all
+all: $B/curvekv $B/libcurvekv.a $B/libcurvekv.so $(EXAMPLES)
+
+$B/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+$B/libcurvekv.a: $(LIB_OBJECTS)
+	rm -f $@ && ar rcs $@ $^
+
+$B/libcurvekv.so: $(LIB_OBJECTS)
+	$(CC) -shared -Wl,-soname,libcurvekv.so.$(SOVERSION) -o $B/libcurvekv.so.$(VERSION) $^ $(LDFLAGS) $(LDLIBS)
+	ln -sf libcurvekv.so.$(VERSION) $B/libcurvekv.so.$(SOVERSION)
+	ln -sf libcurvekv.so.$(SOVERSION) $@
+
+$B/curvekv: $(NODE_OBJECTS) $B/libcurvekv.a
+	$(CC) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+
+$B/tests/unit/%: $B/tests/unit/%.o $(PART_OBJECTS) $B/libcurvekv.a
+	$(CC) -o $@ $^ $(LDFLAGS) $(LDLIBS) -lcmocka
+
+$B/tests/fuzz/%: $B/tests/fuzz/%.o $(PART_OBJECTS) $B/libcurvekv.a
+	$(CC) -fsanitize=fuzzer -o $@ $^ $(LDFLAGS) $(LDLIBS)
+
+$B/bench/%: $B/bench/%.o $(PART_OBJECTS) $B/libcurvekv.a
+	$(CC) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+
+$B/examples/%: examples/%.c $B/libcurvekv.so
+	@mkdir -p $(@D)
+	$(CC) -I. -Inode $(CFLAGS) -o $@ $< -L$B -lcurvekv -Wl,-rpath,'$$ORIGIN/..' $(LDFLAGS)
+
+.SECONDARY:
+-include $(shell find build/$(VARIANT) -name '*.d' 2>/dev/null)

@@ -1,0 +1,115 @@
+#include "core/error.h"
+
+#include <stddef.h>
+
+struct entry {
+    int number;
+    const char *name;
+    const char *sentence;
+};
+
+static const struct entry entries[] = {
+    { CKV_OK, "ok", "done" },
+    { CKV_ERROR_ARGUMENT, "argument", "a parameter is outside its range" },
+    { CKV_ERROR_MEMORY, "memory", "out of memory; free some, or raise the limit of this process" },
+    { CKV_ERROR_IO, "io", "the disk or the file system failed; see the system's log" },
+    { CKV_ERROR_PERMISSION, "permission",
+      "permission denied; run as the owner of the files, or change their mode" },
+    { CKV_ERROR_NO_STORE, "no_store",
+      "there is no store here; start a node with 'curvekv serve', or name another directory with "
+      "--data" },
+    { CKV_ERROR_IN_USE, "in_use",
+      "another node uses this data directory; stop it first, or choose another one with --data" },
+    { CKV_ERROR_DISK_FULL, "disk_full",
+      "the disk is full; nothing of this batch was stored; free some space and try again" },
+    { CKV_ERROR_STORE_FULL, "store_full",
+      "the store has reached its bound; nothing of this batch was stored; raise --max-size" },
+    { CKV_ERROR_READ_ONLY, "read_only", "the store is open for reading only" },
+    { CKV_ERROR_STORE, "store",
+      "these files are no store of this version, or are damaged; restore a backup, or start in an "
+      "empty directory and import a dump" },
+    { CKV_ERROR_READERS, "readers",
+      "every reader slot of the store is taken; close some processes that read it" },
+
+    { CKV_ERROR_NOT_FOUND, "not_found", "no certificate is known under this key" },
+    { CKV_ERROR_TAKEN, "taken", "this storage key belongs to another certificate; choose another" },
+    { CKV_ERROR_REVOKED, "revoked", "this certificate was revoked; register the client anew" },
+    { CKV_ERROR_EXPIRED, "expired", "this certificate has expired; register the client anew" },
+    { CKV_ERROR_NOT_YET_VALID, "not_yet_valid",
+      "this certificate is not valid yet; see not_before" },
+    { CKV_ERROR_CLIENT_KEY_TAKEN, "client_key_taken",
+      "an active certificate has this client public key; revoke that one first, or make a new "
+      "key" },
+    { CKV_ERROR_SHARED_KEY, "shared_key",
+      "this certificate shares the cluster's default server key; rotate it to a dedicated one" },
+
+    { CKV_ERROR_TRUNCATED, "truncated", "the record is not of the size it states; get it again" },
+    { CKV_ERROR_FORMAT, "format", "the record has a format this version does not know; upgrade" },
+    { CKV_ERROR_DAMAGED, "damaged",
+      "the record is damaged: it fails authentication; get it again from another node or a dump" },
+    { CKV_ERROR_WRONG_CLUSTER_KEY, "wrong_cluster_key",
+      "the record belongs to another cluster: another cluster key sealed it; use that key's node" },
+    { CKV_ERROR_STORAGE_KEY, "storage_key",
+      "a storage key has 1 to 40 octets, as UTF-8 text, 64 hex digits, or 0x and hex digits" },
+    { CKV_ERROR_ORGANISATION, "organisation",
+      "an organisation has at most 255 octets of UTF-8 text, without control characters" },
+    { CKV_ERROR_NUMBER, "number",
+      "a client number has at most 255 octets of UTF-8 text, without control characters" },
+    { CKV_ERROR_METADATA, "metadata",
+      "metadata is name=value; a name is 1 to 255 ASCII characters, without spaces, quotes, = and "
+      "#, each only once; a value is UTF-8 text with at most one kind of quotes; 8192 octets in "
+      "all" },
+    { CKV_ERROR_Z85, "z85", "a key has 40 characters of Z85 (RFC 32); copy it whole" },
+    { CKV_ERROR_CERTFILE, "certfile",
+      "this is no certificate file; it should read as zcert_save or 'curvekv register' writes it" },
+    { CKV_ERROR_CERTFILE_SIZE, "certfile_size",
+      "the file is too large for a certificate; the bound is 64 KiB" },
+    { CKV_ERROR_CERTFILE_EMPTY, "certfile_empty", "the file is empty; get it again" },
+    { CKV_ERROR_CERTFILE_BINARY, "certfile_binary",
+      "the file is binary; a certificate file is text" },
+    { CKV_ERROR_NO_PUBLIC_KEY, "no_public_key", "the file has no public-key in a curve section" },
+    { CKV_ERROR_KEY_MISMATCH, "key_mismatch",
+      "secret key and public key are not a pair; the file was put together from two" },
+    { CKV_ERROR_PASSPHRASE_NEEDED, "passphrase_needed",
+      "the secret is protected; give its passphrase with --passphrase-file" },
+    { CKV_ERROR_PASSPHRASE, "passphrase", "the passphrase is wrong" },
+    { CKV_ERROR_CLUSTER_KEY_LENGTH, "cluster_key_length",
+      "a cluster key file holds 32 octets, or 64 hex digits; copy it whole from another node" },
+    { CKV_ERROR_CLUSTER_KEY_MODE, "cluster_key_mode",
+      "others can read this cluster key; run 'chmod 600' on it" },
+    { CKV_ERROR_DUMP, "dump", "this is no record dump; 'curvekv export' makes one" },
+    { CKV_ERROR_DUMP_TRUNCATED, "dump_truncated",
+      "the dump ends too early; the records before that are good; export it again" },
+    { CKV_ERROR_REQUEST, "request", "the node could not read the request; use the same version" },
+    { CKV_ERROR_ARRAY_KEY, "array_key",
+      "the array store takes storage keys that are numbers from 0 to 16777215; use --key NUMBER" },
+    { CKV_ERROR_WEAK_KEY, "weak_key",
+      "this public key has low order and protects nothing; make a proper key pair" },
+
+    { CKV_ERROR_NOT_REACHABLE, "not_reachable",
+      "the node is not reachable; start it with 'curvekv serve', or name its directory with "
+      "--data" },
+    { CKV_ERROR_EXISTS, "exists", "the file exists; choose another name, or use --force" },
+    { CKV_ERROR_TIMEOUT, "timeout", "no answer in time; try again, or see the node's log" },
+    { CKV_ERROR_UNAVAILABLE, "unavailable", "the node cannot promise this now; try again later" },
+};
+
+static const struct entry *find(int error)
+{
+    for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
+        if (entries[i].number == error)
+            return &entries[i];
+    return NULL;
+}
+
+const char *ckv_strerror(int error)
+{
+    const struct entry *entry = find(error);
+    return entry ? entry->sentence : "an error that this version does not know";
+}
+
+const char *ckv_error_name(int error)
+{
+    const struct entry *entry = find(error);
+    return entry ? entry->name : "unknown";
+}

@@ -1,0 +1,87 @@
+/*  error: every way in which curvekv can say no, one number each.
+
+    Functions return CKV_OK (0) or one of these, always negative. ckv_strerror gives the sentence
+    a person reads; it says what is wrong and what to do, and never holds a secret. A program that
+    knows more (a path, a key) prints that in front of the sentence.
+*/
+#ifndef CKV_ERROR_H
+#define CKV_ERROR_H
+
+#if defined(__GNUC__)
+#define CKV_EXPORT __attribute__((visibility("default")))
+#else
+#define CKV_EXPORT
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum ckv_error {
+    CKV_OK = 0,
+
+    /*  The caller or the machine  */
+    CKV_ERROR_ARGUMENT = -1, /* a parameter outside its documented range */
+    CKV_ERROR_MEMORY = -2,   /* no memory */
+    CKV_ERROR_IO = -3,       /* the disk or the file system failed */
+    CKV_ERROR_PERMISSION = -4,
+    CKV_ERROR_NO_STORE = -5,   /* no data directory, or no store in it */
+    CKV_ERROR_IN_USE = -6,     /* another node holds this data directory */
+    CKV_ERROR_DISK_FULL = -7,  /* ENOSPC or EDQUOT; the batch was not applied */
+    CKV_ERROR_STORE_FULL = -8, /* --max-size reached; the batch was not applied */
+    CKV_ERROR_READ_ONLY = -9,  /* a write to a store opened for reading */
+    CKV_ERROR_STORE = -10,     /* the store's files are not a store of ours, or damaged */
+    CKV_ERROR_READERS = -11,   /* every reader slot of the store is taken */
+
+    /*  Certificates and what is asked of them  */
+    CKV_ERROR_NOT_FOUND = -20,
+    CKV_ERROR_TAKEN = -21, /* the storage key belongs to another certificate */
+    CKV_ERROR_REVOKED = -22,
+    CKV_ERROR_EXPIRED = -23,
+    CKV_ERROR_NOT_YET_VALID = -24,
+    CKV_ERROR_CLIENT_KEY_TAKEN = -25, /* an active certificate has this client public key */
+    CKV_ERROR_SHARED_KEY = -26,       /* a dedicated server key was wanted, the record has none */
+
+    /*  Bytes from outside  */
+    CKV_ERROR_TRUNCATED = -40,         /* a record that ends too early */
+    CKV_ERROR_FORMAT = -41,            /* a record of a format that this version does not know */
+    CKV_ERROR_DAMAGED = -42,           /* a record that fails authentication */
+    CKV_ERROR_WRONG_CLUSTER_KEY = -43, /* a record sealed under another cluster key */
+    CKV_ERROR_STORAGE_KEY = -44,       /* not 1 to 40 octets, or not a storage key's text */
+    CKV_ERROR_ORGANISATION = -45,      /* over 255 octets, not UTF-8, or control characters */
+    CKV_ERROR_NUMBER = -46,            /* the same for a client number */
+    CKV_ERROR_METADATA = -47,          /* properties malformed or over their bounds */
+    CKV_ERROR_Z85 = -48,               /* not a key of 40 Z85 characters */
+    CKV_ERROR_CERTFILE = -49,          /* not a certificate file */
+    CKV_ERROR_CERTFILE_SIZE = -50,     /* a certificate file over 64 KiB */
+    CKV_ERROR_CERTFILE_EMPTY = -51,
+    CKV_ERROR_CERTFILE_BINARY = -52,
+    CKV_ERROR_NO_PUBLIC_KEY = -53,      /* a certificate file without a public key */
+    CKV_ERROR_KEY_MISMATCH = -54,       /* secret key and public key are not a pair */
+    CKV_ERROR_PASSPHRASE_NEEDED = -55,  /* the secret is protected and no passphrase was given */
+    CKV_ERROR_PASSPHRASE = -56,         /* wrong passphrase */
+    CKV_ERROR_CLUSTER_KEY_LENGTH = -57, /* a cluster key file not of 32 octets */
+    CKV_ERROR_CLUSTER_KEY_MODE = -58,   /* a cluster key file that others can read */
+    CKV_ERROR_DUMP = -59,               /* not a record dump */
+    CKV_ERROR_DUMP_TRUNCATED = -60,     /* a record dump that ends too early */
+    CKV_ERROR_REQUEST = -61,            /* an admin request that cannot be read */
+    CKV_ERROR_ARRAY_KEY = -62,          /* the array store was given a key that is no index */
+    CKV_ERROR_WEAK_KEY = -63,           /* a public key of low order, which protects nothing */
+
+    /*  The node  */
+    CKV_ERROR_NOT_REACHABLE = -80,
+    CKV_ERROR_EXISTS = -81, /* a file that would be overwritten */
+    CKV_ERROR_TIMEOUT = -82,
+    CKV_ERROR_UNAVAILABLE = -83, /* stopping, or cannot promise what was asked */
+};
+
+/*  The sentence for ERROR. Static storage; never NULL, also for numbers unknown here.  */
+CKV_EXPORT const char *ckv_strerror(int error);
+
+/*  The name of ERROR in snake case ("not_found"), for JSON and logs. Static storage.  */
+CKV_EXPORT const char *ckv_error_name(int error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

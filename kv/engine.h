@@ -1,0 +1,67 @@
+/*  engine: what a store must bring. kv.c does the rest the same for all: argument checks, merging,
+    conflicts, and the choice among several certificates of one client public key.
+
+    An engine embeds struct ckv_kv and struct ckv_kv_txn as the first members of its own.
+*/
+#ifndef CKV_ENGINE_H
+#define CKV_ENGINE_H
+
+#include "kv/kv.h"
+
+struct ckv_kv_engine {
+    const char *name;
+    int (*open)(struct ckv_kv **self_p, const struct ckv_kv_options *options);
+    void (*close)(struct ckv_kv *self);
+    int (*stats)(struct ckv_kv *self, struct ckv_kv_stats *stats);
+
+    int (*begin)(struct ckv_kv *self, enum ckv_kv_mode mode, struct ckv_kv_txn **txn_p);
+    void (*reset)(struct ckv_kv_txn *txn);
+    int (*renew)(struct ckv_kv_txn *txn);
+    int (*commit)(struct ckv_kv_txn *txn); /* frees TXN, also after an error */
+    void (*abort)(struct ckv_kv_txn *txn); /* frees TXN */
+
+    /*  The record of a storage key, whose size kv.c has checked.  */
+    int (*get)(struct ckv_kv_txn *txn, struct ckv_octets storage_key, struct ckv_octets *record);
+
+    /*  The NTH (from 0) record with this client public key, in any order that is fixed within the
+        transaction; CKV_ERROR_NOT_FOUND after the last. All records found this way must stay valid
+        until the transaction is reset, ended, or writes.  */
+    int (*find)(struct ckv_kv_txn *txn, const uint8_t client_public_key[32], unsigned nth,
+                struct ckv_octets *record);
+
+    /*  The first record after *POSITION.  */
+    int (*next)(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_octets *record);
+
+    /*  Puts a record in the place of the one with its storage key, or anew. OLD is what the
+        transaction's get gave for that storage key (a parsed view), or NULL; keeps the position of
+        OLD and the index by client public key right. The record's octets are the caller's and need
+        not outlive the call.  */
+    int (*put)(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate,
+               const struct ckv_certificate *old);
+
+    int (*table_get)(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key,
+                     struct ckv_octets *value);
+    int (*table_put)(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key,
+                     struct ckv_octets value);
+    int (*table_del)(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key);
+    int (*table_next)(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets *key,
+                      struct ckv_octets *value);
+};
+
+/*  First member of every engine's store and transaction. max_size and read_only are checked by the
+    engine.  */
+struct ckv_kv {
+    const struct ckv_kv_engine *engine;
+};
+
+struct ckv_kv_txn {
+    struct ckv_kv *kv;
+    enum ckv_kv_mode mode;
+};
+
+extern const struct ckv_kv_engine ckv_kv_lmdb;
+extern const struct ckv_kv_engine ckv_kv_memory;
+extern const struct ckv_kv_engine ckv_kv_array;
+extern const struct ckv_kv_engine ckv_kv_sqlite;
+
+#endif

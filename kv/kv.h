@@ -1,0 +1,133 @@
+/*  kv: where certificates rest. One interface, four engines behind it.
+
+    | engine | what                                       | outlives the process | readers elsewhere
+   |
+    |--------|--------------------------------------------|----------------------|-------------------|
+    | lmdb   | memory-mapped B+trees; the default         | yes                  | yes, zero-copy |
+    | sqlite | a table with columns a person can query    | yes                  | yes | | memory |
+   a hash table                               | no                   | no                | | array
+   | a dense index for keys that are numbers    | no                   | no                |
+
+    A store is read and written in transactions. Any number of read transactions run beside one
+   write transaction, each sees the store as it was at its begin, and none waits for another (memory
+   and array: readers wait while a commit is moved in, which is short). One write transaction exists
+   at a time; a second ckv_kv_begin for writing waits for the first. What is written in one
+   transaction is there wholly or not at all, also after kill -9 and power loss (lmdb, sqlite: one
+   fsync a commit, however many records).
+
+    Beside the records a store has small tables of octets under octets, in order of their keys, for
+    the state of its node, changed in the same transactions.
+
+    A transaction belongs to one thread at a time. Two transactions of one thread may be open at
+   once only if at most one of them writes.
+*/
+#ifndef CKV_KV_H
+#define CKV_KV_H
+
+#include "core/certificate.h"
+#include "core/cluster_key.h"
+#include "core/error.h"
+#include "core/octets.h"
+#include <stdbool.h>
+
+struct ckv_kv;
+struct ckv_kv_txn;
+
+/*  Side tables. Keys are 1 to 128 octets, values up to 64 KiB.  */
+enum ckv_kv_table {
+    CKV_KV_STATE,     /* what the node knows of itself: name → value */
+    CKV_KV_OUTBOX,    /* records on their way to the log */
+    CKV_KV_CONFLICTS, /* records that lost their storage key: storage key + created + created_by */
+    CKV_KV_TABLES,    /* how many there are */
+};
+
+enum ckv_kv_mode { CKV_KV_READ, CKV_KV_WRITE };
+
+struct ckv_kv_options {
+    const char *directory; /* lmdb, sqlite: exists; the files in it are the engine's */
+    uint64_t max_size;     /* bytes; 0: the engine's default. lmdb: the map is reserved at this size
+                              and the file grows up to it as it fills. memory, array: bytes of
+                              records. sqlite: bytes of the file */
+    bool read_only;        /* lmdb, sqlite: open what another process may be writing */
+    bool no_sync;          /* commit without fsync; for tests and benchmarks only */
+    uint8_t index_key[CKV_INDEX_KEY_SIZE]; /* lmdb, memory: SipHash key of the index of a new store;
+                                              an existing one keeps its own */
+};
+
+struct ckv_kv_stats {
+    const char *engine;
+    uint64_t records;   /* in the last commit */
+    uint64_t conflicts; /* rows of CKV_KV_CONFLICTS */
+    uint64_t bytes;     /* of the file, or of the memory that records take */
+    uint64_t max_size;  /* the bound that was set */
+    bool filter_ready;  /* whether the presence filter answers yet; true for engines without one */
+};
+
+/*  Opens the store of ENGINE ("lmdb", "sqlite", "memory", "array"), made if absent unless
+   read_only. OPTIONS is copied. Returns CKV_ERROR_ARGUMENT (unknown engine, read_only where it
+   cannot be), CKV_ERROR_NO_STORE, CKV_ERROR_PERMISSION, CKV_ERROR_STORE (not ours, or damaged),
+   CKV_ERROR_IO, CKV_ERROR_DISK_FULL, CKV_ERROR_MEMORY. A process opens one directory once.  */
+int ckv_kv_open(struct ckv_kv **self_p, const char *engine, const struct ckv_kv_options *options);
+
+/*  Closes; every transaction must have ended. *SELF_P becomes NULL.  */
+void ckv_kv_close(struct ckv_kv **self_p);
+
+/*  Counts. Any thread, any time; takes a snapshot of its own.  */
+int ckv_kv_stats(struct ckv_kv *self, struct ckv_kv_stats *stats);
+
+/*  Begins a transaction. Returns CKV_ERROR_READ_ONLY, CKV_ERROR_READERS, CKV_ERROR_MEMORY,
+    CKV_ERROR_IO. For reading, keep the transaction and use ckv_kv_reset and ckv_kv_renew between
+    reads: with lmdb a renewal takes no lock, no memory and no system call.  */
+int ckv_kv_begin(struct ckv_kv *self, enum ckv_kv_mode mode, struct ckv_kv_txn **txn_p);
+
+/*  Read transactions: lets go of the snapshot and keeps the slot; takes a new snapshot.  */
+void ckv_kv_reset(struct ckv_kv_txn *txn);
+int ckv_kv_renew(struct ckv_kv_txn *txn);
+
+/*  Ends a write transaction. After an error of ckv_kv_commit nothing was applied, and the store
+   goes on as before: CKV_ERROR_DISK_FULL, CKV_ERROR_STORE_FULL, CKV_ERROR_IO. *TXN_P becomes NULL
+   either way. ckv_kv_abort also ends read transactions.  */
+int ckv_kv_commit(struct ckv_kv_txn **txn_p);
+void ckv_kv_abort(struct ckv_kv_txn **txn_p);
+
+/*  Finds a certificate by storage key. The view is valid until the transaction is reset, ended, or
+    writes. Returns CKV_OK, CKV_ERROR_NOT_FOUND (also for octets that are no storage key),
+    CKV_ERROR_DAMAGED, CKV_ERROR_IO. Says nothing of validity: see ckv_certificate_valid_at.  */
+int ckv_kv_get(struct ckv_kv_txn *txn, struct ckv_octets storage_key, struct ckv_certificate *view);
+
+/*  Finds a certificate by client public key. When several have it: the active one, and of those the
+    one with the highest revision. Otherwise as ckv_kv_get.  */
+int ckv_kv_find(struct ckv_kv_txn *txn, const uint8_t client_public_key[32],
+                struct ckv_certificate *view);
+
+/*  Walks all certificates, in the order in which this store first had them. *POSITION starts at 0.
+    Returns CKV_OK with the next one, CKV_ERROR_NOT_FOUND after the last. A POSITION stays good
+    across transactions.  */
+int ckv_kv_next(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_certificate *view);
+
+/*  What became of a record given to ckv_kv_merge.  */
+enum ckv_kv_merged {
+    CKV_KV_NEW = 1,   /* no record had its storage key */
+    CKV_KV_NEWER,     /* it took the place of an older state of the same certificate */
+    CKV_KV_UNCHANGED, /* the store had it, or a newer state */
+    CKV_KV_WON,       /* it took the place of another certificate, now in CKV_KV_CONFLICTS */
+    CKV_KV_LOST,      /* another certificate keeps the storage key; it is in CKV_KV_CONFLICTS */
+};
+
+/*  Puts a parsed and verified record in its place, as ckv_certificate_compare orders. Returns one
+   of enum ckv_kv_merged, or an error: CKV_ERROR_STORE_FULL, CKV_ERROR_DISK_FULL, CKV_ERROR_MEMORY,
+    CKV_ERROR_IO, CKV_ERROR_READ_ONLY, CKV_ERROR_ARRAY_KEY. After an error abort the transaction. */
+int ckv_kv_merge(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate);
+
+/*  Side tables. A value is valid as long as a view. get and next return CKV_ERROR_NOT_FOUND; del of
+    an absent key is CKV_OK. next gives the first row whose key is greater than *KEY (size 0: the
+    first row) and sets *KEY and *VALUE.  */
+int ckv_kv_table_get(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key,
+                     struct ckv_octets *value);
+int ckv_kv_table_put(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key,
+                     struct ckv_octets value);
+int ckv_kv_table_del(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key);
+int ckv_kv_table_next(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets *key,
+                      struct ckv_octets *value);
+
+#endif
