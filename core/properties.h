@@ -6,8 +6,8 @@
 
     A certificate's metadata is stored in this form, so that it can go into a READY command or a ZAP
     reply as it is. Names are graphic ASCII without = # " ' and \ (RFC 23's characters, and those
-   that CZMQ's certificates allow besides). Values are printable UTF-8 text; one that holds both
-   kinds of quotes is refused, since no certificate file could hold it (ZPL has no escapes).
+    that CZMQ's certificates allow besides). Values are printable UTF-8 text; one that holds both
+    kinds of quotes is refused, since no certificate file could hold it (ZPL has no escapes).
 */
 #ifndef CKV_PROPERTIES_H
 #define CKV_PROPERTIES_H
@@ -21,12 +21,13 @@ struct ckv_property {
 };
 
 /*  Takes the next property off the front of PROPERTIES. Returns 1 with *PROPERTY set, 0 at the end,
-    or CKV_ERROR_METADATA when what is left is not a property. Views borrow from PROPERTIES.  */
+    or CKV_ERROR_METADATA when what is left is not a property, in which case PROPERTIES stays as it
+    was. Checks lengths only. Views borrow from PROPERTIES.  */
 CKV_EXPORT int ckv_properties_next(struct ckv_octets *properties, struct ckv_property *property);
 
 /*  Appends a property to the *SIZE octets at BUFFER. Returns CKV_ERROR_METADATA, and changes
     nothing, when the name is empty, too long, or has other characters, or when CAPACITY is not
-    enough.  */
+    enough. VALUE may be any octets, as in RFC 23.  */
 int ckv_properties_put(uint8_t *buffer, size_t capacity, size_t *size, struct ckv_octets name,
                        struct ckv_octets value);
 

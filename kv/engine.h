@@ -10,6 +10,7 @@
 
 struct ckv_kv_engine {
     const char *name;
+    bool in_memory; /* needs no directory, and cannot be opened for reading only */
     int (*open)(struct ckv_kv **self_p, const struct ckv_kv_options *options);
     void (*close)(struct ckv_kv *self);
     int (*stats)(struct ckv_kv *self, struct ckv_kv_stats *stats);
@@ -49,7 +50,7 @@ struct ckv_kv_engine {
 };
 
 /*  First member of every engine's store and transaction. max_size and read_only are checked by the
-    engine.  */
+    engine. A transaction starts zeroed, but for kv and mode.  */
 struct ckv_kv {
     const struct ckv_kv_engine *engine;
 };
@@ -57,6 +58,7 @@ struct ckv_kv {
 struct ckv_kv_txn {
     struct ckv_kv *kv;
     enum ckv_kv_mode mode;
+    int failed; /* kv.c's: a change that failed; the transaction cannot commit any more */
 };
 
 extern const struct ckv_kv_engine ckv_kv_lmdb;

@@ -1,25 +1,27 @@
 /*  kv: where certificates rest. One interface, four engines behind it.
 
-    | engine | what                                       | outlives the process | readers elsewhere
-   |
-    |--------|--------------------------------------------|----------------------|-------------------|
-    | lmdb   | memory-mapped B+trees; the default         | yes                  | yes, zero-copy |
-    | sqlite | a table with columns a person can query    | yes                  | yes | | memory |
-   a hash table                               | no                   | no                | | array
-   | a dense index for keys that are numbers    | no                   | no                |
+    | engine | what                                    | outlives the process | others may read |
+    |--------|-----------------------------------------|----------------------|-----------------|
+    | lmdb   | memory-mapped B+trees; the default      | yes                  | yes, zero-copy  |
+    | sqlite | a table with columns a person can query | yes                  | yes             |
+    | memory | a hash table                            | no                   | no              |
+    | array  | a dense index for keys that are numbers | no                   | no              |
 
     A store is read and written in transactions. Any number of read transactions run beside one
-   write transaction, each sees the store as it was at its begin, and none waits for another (memory
-   and array: readers wait while a commit is moved in, which is short). One write transaction exists
-   at a time; a second ckv_kv_begin for writing waits for the first. What is written in one
-   transaction is there wholly or not at all, also after kill -9 and power loss (lmdb, sqlite: one
-   fsync a commit, however many records).
+    write transaction, each sees the store as it was at its begin or renewal, and none waits for
+    another. One write transaction exists at a time; a second ckv_kv_begin for writing waits for the
+    first. What is written in one transaction is there wholly or not at all, also after kill -9 and
+    power loss (lmdb, sqlite: one fsync a commit, however many records). A write transaction sees
+    what it has changed.
+
+    What a read transaction may see is kept until it is reset or ended: one that stays makes the
+    file (lmdb, sqlite) or the memory (memory, array) of a store grow that is being written.
 
     Beside the records a store has small tables of octets under octets, in order of their keys, for
     the state of its node, changed in the same transactions.
 
     A transaction belongs to one thread at a time. Two transactions of one thread may be open at
-   once only if at most one of them writes.
+    once only if at most one of them writes.
 */
 #ifndef CKV_KV_H
 #define CKV_KV_H
@@ -35,7 +37,7 @@ struct ckv_kv_txn;
 
 /*  Side tables. Keys are 1 to 128 octets, values up to 64 KiB.  */
 enum ckv_kv_table {
-    CKV_KV_STATE,     /* what the node knows of itself: name → value */
+    CKV_KV_STATE,     /* what the node knows of itself: name → value; "store" is the engine's */
     CKV_KV_OUTBOX,    /* records on their way to the log */
     CKV_KV_CONFLICTS, /* records that lost their storage key: storage key + created + created_by */
     CKV_KV_TABLES,    /* how many there are */
@@ -47,7 +49,8 @@ struct ckv_kv_options {
     const char *directory; /* lmdb, sqlite: exists; the files in it are the engine's */
     uint64_t max_size;     /* bytes; 0: the engine's default. lmdb: the map is reserved at this size
                               and the file grows up to it as it fills. memory, array: bytes of
-                              records. sqlite: bytes of the file */
+                              records and side tables. sqlite: bytes of the file, without its
+                              log */
     bool read_only;        /* lmdb, sqlite: open what another process may be writing */
     bool no_sync;          /* commit without fsync; for tests and benchmarks only */
     uint8_t index_key[CKV_INDEX_KEY_SIZE]; /* lmdb, memory: SipHash key of the index of a new store;
@@ -64,9 +67,10 @@ struct ckv_kv_stats {
 };
 
 /*  Opens the store of ENGINE ("lmdb", "sqlite", "memory", "array"), made if absent unless
-   read_only. OPTIONS is copied. Returns CKV_ERROR_ARGUMENT (unknown engine, read_only where it
-   cannot be), CKV_ERROR_NO_STORE, CKV_ERROR_PERMISSION, CKV_ERROR_STORE (not ours, or damaged),
-   CKV_ERROR_IO, CKV_ERROR_DISK_FULL, CKV_ERROR_MEMORY. A process opens one directory once.  */
+    read_only. OPTIONS is copied. Returns CKV_ERROR_ARGUMENT (unknown engine, read_only or no
+    directory where it cannot be), CKV_ERROR_NO_STORE, CKV_ERROR_PERMISSION, CKV_ERROR_STORE (not
+    ours, or damaged), CKV_ERROR_IO, CKV_ERROR_DISK_FULL, CKV_ERROR_MEMORY. A process opens one
+    directory once.  */
 int ckv_kv_open(struct ckv_kv **self_p, const char *engine, const struct ckv_kv_options *options);
 
 /*  Closes; every transaction must have ended. *SELF_P becomes NULL.  */
@@ -85,8 +89,8 @@ void ckv_kv_reset(struct ckv_kv_txn *txn);
 int ckv_kv_renew(struct ckv_kv_txn *txn);
 
 /*  Ends a write transaction. After an error of ckv_kv_commit nothing was applied, and the store
-   goes on as before: CKV_ERROR_DISK_FULL, CKV_ERROR_STORE_FULL, CKV_ERROR_IO. *TXN_P becomes NULL
-   either way. ckv_kv_abort also ends read transactions.  */
+    goes on as before: CKV_ERROR_DISK_FULL, CKV_ERROR_STORE_FULL, CKV_ERROR_IO. *TXN_P becomes NULL
+    either way. ckv_kv_abort also ends read transactions.  */
 int ckv_kv_commit(struct ckv_kv_txn **txn_p);
 void ckv_kv_abort(struct ckv_kv_txn **txn_p);
 
@@ -101,27 +105,33 @@ int ckv_kv_find(struct ckv_kv_txn *txn, const uint8_t client_public_key[32],
                 struct ckv_certificate *view);
 
 /*  Walks all certificates, in the order in which this store first had them. *POSITION starts at 0.
-    Returns CKV_OK with the next one, CKV_ERROR_NOT_FOUND after the last. A POSITION stays good
-    across transactions.  */
+    Returns CKV_OK with the next one, CKV_ERROR_NOT_FOUND after the last, CKV_ERROR_DAMAGED for a
+    record that cannot be read; calling again goes on behind it. A POSITION stays good across
+    transactions: on a long walk reset and renew now and then, since sqlite keeps a copy of every
+    record it gave until then.  */
 int ckv_kv_next(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_certificate *view);
 
 /*  What became of a record given to ckv_kv_merge.  */
 enum ckv_kv_merged {
     CKV_KV_NEW = 1,   /* no record had its storage key */
     CKV_KV_NEWER,     /* it took the place of an older state of the same certificate */
-    CKV_KV_UNCHANGED, /* the store had it, or a newer state */
+    CKV_KV_UNCHANGED, /* the store had it, or a newer state, also among the conflicts */
     CKV_KV_WON,       /* it took the place of another certificate, now in CKV_KV_CONFLICTS */
     CKV_KV_LOST,      /* another certificate keeps the storage key; it is in CKV_KV_CONFLICTS */
 };
 
 /*  Puts a parsed and verified record in its place, as ckv_certificate_compare orders. Returns one
-   of enum ckv_kv_merged, or an error: CKV_ERROR_STORE_FULL, CKV_ERROR_DISK_FULL, CKV_ERROR_MEMORY,
-    CKV_ERROR_IO, CKV_ERROR_READ_ONLY, CKV_ERROR_ARRAY_KEY. After an error abort the transaction. */
+    of enum ckv_kv_merged, or an error: CKV_ERROR_STORE_FULL, CKV_ERROR_DISK_FULL, CKV_ERROR_MEMORY,
+    CKV_ERROR_IO, CKV_ERROR_READ_ONLY, CKV_ERROR_ARRAY_KEY. After an error abort the transaction: it
+    takes no more changes, and to commit it gives that error and applies nothing.
+
+    CERTIFICATE must not be a view of TXN itself: those end with the first write.  */
 int ckv_kv_merge(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate);
 
-/*  Side tables. A value is valid as long as a view. get and next return CKV_ERROR_NOT_FOUND; del of
-    an absent key is CKV_OK. next gives the first row whose key is greater than *KEY (size 0: the
-    first row) and sets *KEY and *VALUE.  */
+/*  Side tables. Keys and values given out are valid as long as a view. Returns CKV_ERROR_ARGUMENT
+    for a key or value out of bounds, and the errors of ckv_kv_merge. get and next return
+    CKV_ERROR_NOT_FOUND; del of an absent key is CKV_OK. next gives the first row whose key is
+    greater than *KEY (size 0: the first row) and sets *KEY and *VALUE.  */
 int ckv_kv_table_get(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key,
                      struct ckv_octets *value);
 int ckv_kv_table_put(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key,

@@ -1,0 +1,288 @@
+#include "kv/engine.h"
+
+#include "core/storage_key.h"
+#include <sodium.h>
+
+enum { TABLE_KEY_MAX = 128, TABLE_VALUE_MAX = 65536 };
+
+/*  Storage key, created, created_by.  */
+enum { CONFLICT_KEY_MAX = CKV_STORAGE_KEY_MAX + 8 + 8 };
+
+static const struct ckv_kv_engine *find_engine(const char *name)
+{
+    static const struct ckv_kv_engine *const engines[] = { &ckv_kv_lmdb, &ckv_kv_sqlite,
+                                                           &ckv_kv_memory, &ckv_kv_array };
+    for (size_t i = 0; i < sizeof(engines) / sizeof(*engines); i++)
+        if (strcmp(engines[i]->name, name) == 0)
+            return engines[i];
+    return NULL;
+}
+
+int ckv_kv_open(struct ckv_kv **self_p, const char *engine, const struct ckv_kv_options *options)
+{
+    const struct ckv_kv_engine *found = find_engine(engine);
+    *self_p = NULL;
+    if (!found || (found->in_memory ? options->read_only : !options->directory))
+        return CKV_ERROR_ARGUMENT;
+    if (sodium_init() < 0)
+        return CKV_ERROR_MEMORY;
+    return found->open(self_p, options);
+}
+
+void ckv_kv_close(struct ckv_kv **self_p)
+{
+    if (*self_p)
+        (*self_p)->engine->close(*self_p);
+    *self_p = NULL;
+}
+
+int ckv_kv_stats(struct ckv_kv *self, struct ckv_kv_stats *stats)
+{
+    return self->engine->stats(self, stats);
+}
+
+/*  ---- transactions ----  */
+
+int ckv_kv_begin(struct ckv_kv *self, enum ckv_kv_mode mode, struct ckv_kv_txn **txn_p)
+{
+    *txn_p = NULL;
+    if (mode != CKV_KV_READ && mode != CKV_KV_WRITE)
+        return CKV_ERROR_ARGUMENT;
+    return self->engine->begin(self, mode, txn_p);
+}
+
+void ckv_kv_reset(struct ckv_kv_txn *txn)
+{
+    if (txn->mode == CKV_KV_READ)
+        txn->kv->engine->reset(txn);
+}
+
+int ckv_kv_renew(struct ckv_kv_txn *txn)
+{
+    return txn->mode == CKV_KV_READ ? txn->kv->engine->renew(txn) : CKV_ERROR_ARGUMENT;
+}
+
+int ckv_kv_commit(struct ckv_kv_txn **txn_p)
+{
+    struct ckv_kv_txn *txn = *txn_p;
+    int failed = txn->failed;
+    if (txn->mode == CKV_KV_READ || failed != CKV_OK) {
+        ckv_kv_abort(txn_p);
+        return failed;
+    }
+    *txn_p = NULL;
+    return txn->kv->engine->commit(txn);
+}
+
+void ckv_kv_abort(struct ckv_kv_txn **txn_p)
+{
+    if (*txn_p)
+        (*txn_p)->kv->engine->abort(*txn_p);
+    *txn_p = NULL;
+}
+
+/*  A change that failed may have been half done: the transaction remembers, takes no others, and
+    cannot commit.  */
+static int before_change(const struct ckv_kv_txn *txn)
+{
+    return txn->mode == CKV_KV_WRITE ? txn->failed : CKV_ERROR_READ_ONLY;
+}
+
+static int after_change(struct ckv_kv_txn *txn, int rc)
+{
+    if (rc < 0 && txn->failed == CKV_OK)
+        txn->failed = rc;
+    return rc;
+}
+
+/*  ---- certificates ----  */
+
+static bool is_storage_key(struct ckv_octets octets)
+{
+    return octets.size >= CKV_STORAGE_KEY_MIN && octets.size <= CKV_STORAGE_KEY_MAX;
+}
+
+/*  A record that was stored was once verified: whatever is wrong with it now is damage.  */
+static int view_record(struct ckv_octets record, struct ckv_certificate *view)
+{
+    return ckv_certificate_parse(view, record.data, record.size) == CKV_OK ? CKV_OK
+                                                                           : CKV_ERROR_DAMAGED;
+}
+
+int ckv_kv_get(struct ckv_kv_txn *txn, struct ckv_octets storage_key, struct ckv_certificate *view)
+{
+    struct ckv_octets record;
+    if (!is_storage_key(storage_key))
+        return CKV_ERROR_NOT_FOUND;
+    int rc = txn->kv->engine->get(txn, storage_key, &record);
+    if (rc == CKV_OK)
+        rc = view_record(record, view);
+    if (rc == CKV_OK && !ckv_octets_equal(view->storage_key, storage_key))
+        rc = CKV_ERROR_DAMAGED;
+    return rc;
+}
+
+/*  Storage keys are unique, so no two certificates are equally good, and every node chooses the
+    same one.  */
+static bool is_better(const struct ckv_certificate *a, const struct ckv_certificate *b)
+{
+    if (a->state != b->state)
+        return a->state == CKV_STATE_ACTIVE;
+    if (a->revision != b->revision)
+        return a->revision > b->revision;
+    if (a->storage_key.size != b->storage_key.size)
+        return a->storage_key.size < b->storage_key.size;
+    return memcmp(a->storage_key.data, b->storage_key.data, a->storage_key.size) < 0;
+}
+
+int ckv_kv_find(struct ckv_kv_txn *txn, const uint8_t client_public_key[32],
+                struct ckv_certificate *view)
+{
+    struct ckv_octets record;
+    struct ckv_certificate candidate;
+    unsigned nth = 0;
+    int rc;
+    while ((rc = txn->kv->engine->find(txn, client_public_key, nth, &record)) == CKV_OK) {
+        if (view_record(record, &candidate) != CKV_OK ||
+            memcmp(candidate.client_public_key, client_public_key, 32) != 0)
+            return CKV_ERROR_DAMAGED;
+        if (nth++ == 0 || is_better(&candidate, view))
+            *view = candidate;
+    }
+    return rc == CKV_ERROR_NOT_FOUND && nth > 0 ? CKV_OK : rc;
+}
+
+int ckv_kv_next(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_certificate *view)
+{
+    struct ckv_octets record;
+    int rc = txn->kv->engine->next(txn, position, &record);
+    return rc == CKV_OK ? view_record(record, view) : rc;
+}
+
+/*  ---- merging ----  */
+
+static struct ckv_octets conflict_key(const struct ckv_certificate *loser,
+                                      uint8_t key[CONFLICT_KEY_MAX])
+{
+    size_t size = loser->storage_key.size;
+    memcpy(key, loser->storage_key.data, size);
+    ckv_put64(key + size, loser->created);
+    ckv_put64(key + size + 8, loser->created_by);
+    return ckv_octets(key, size + 16);
+}
+
+/*  Keeps LOSER among the conflicts, unless the same or a better state of it is there. Its record
+    is the caller's, not the store's. Returns 1 when it was written, else 0.  */
+static int keep_loser(struct ckv_kv_txn *txn, const struct ckv_certificate *loser)
+{
+    const struct ckv_kv_engine *engine = txn->kv->engine;
+    uint8_t octets[CONFLICT_KEY_MAX];
+    struct ckv_octets key = conflict_key(loser, octets), record;
+    struct ckv_certificate kept;
+    int rc = engine->table_get(txn, CKV_KV_CONFLICTS, key, &record);
+    if (rc == CKV_OK && view_record(record, &kept) == CKV_OK &&
+        ckv_certificate_compare(&kept, loser) <= 0)
+        return 0;
+    if (rc != CKV_OK && rc != CKV_ERROR_NOT_FOUND)
+        return rc;
+    rc = engine->table_put(txn, CKV_KV_CONFLICTS, key, loser->record);
+    return rc == CKV_OK ? 1 : rc;
+}
+
+/*  CERTIFICATE takes the storage key of LOSER, another one. LOSER's view ends with the first write,
+    so it is copied.  */
+static int displace(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate,
+                    const struct ckv_certificate *loser)
+{
+    uint8_t record[CKV_RECORD_MAX];
+    struct ckv_certificate copy;
+    memcpy(record, loser->record.data, loser->record.size);
+    int rc = view_record(ckv_octets(record, loser->record.size), &copy);
+    if (rc == CKV_OK)
+        rc = txn->kv->engine->put(txn, certificate, loser);
+    if (rc == CKV_OK)
+        rc = keep_loser(txn, &copy);
+    return rc < 0 ? rc : CKV_KV_WON;
+}
+
+static int put(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate,
+               const struct ckv_certificate *old, enum ckv_kv_merged merged)
+{
+    int rc = txn->kv->engine->put(txn, certificate, old);
+    return rc == CKV_OK ? (int)merged : rc;
+}
+
+static int merge(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate)
+{
+    struct ckv_certificate old;
+    int rc = ckv_kv_get(txn, certificate->storage_key, &old);
+    if (rc == CKV_ERROR_NOT_FOUND)
+        return put(txn, certificate, NULL, CKV_KV_NEW);
+    if (rc != CKV_OK)
+        return rc;
+    bool same = ckv_certificate_same(certificate, &old);
+    int order = ckv_certificate_compare(certificate, &old);
+    if (order < 0)
+        return same ? put(txn, certificate, &old, CKV_KV_NEWER) : displace(txn, certificate, &old);
+    if (same)
+        return CKV_KV_UNCHANGED;
+    rc = keep_loser(txn, certificate);
+    if (rc < 0)
+        return rc;
+    return rc ? CKV_KV_LOST : CKV_KV_UNCHANGED;
+}
+
+int ckv_kv_merge(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate)
+{
+    int rc = before_change(txn);
+    if (rc != CKV_OK)
+        return rc;
+    if (!is_storage_key(certificate->storage_key) || !certificate->record.data ||
+        certificate->record.size < CKV_RECORD_MIN || certificate->record.size > CKV_RECORD_MAX)
+        return CKV_ERROR_ARGUMENT;
+    return after_change(txn, merge(txn, certificate));
+}
+
+/*  ---- side tables ----  */
+
+static bool is_row(enum ckv_kv_table table, struct ckv_octets key)
+{
+    return (unsigned)table < CKV_KV_TABLES && key.size >= 1 && key.size <= TABLE_KEY_MAX;
+}
+
+int ckv_kv_table_get(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key,
+                     struct ckv_octets *value)
+{
+    if (!is_row(table, key))
+        return CKV_ERROR_ARGUMENT;
+    return txn->kv->engine->table_get(txn, table, key, value);
+}
+
+int ckv_kv_table_put(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key,
+                     struct ckv_octets value)
+{
+    int rc = before_change(txn);
+    if (rc != CKV_OK)
+        return rc;
+    if (!is_row(table, key) || value.size > TABLE_VALUE_MAX)
+        return CKV_ERROR_ARGUMENT;
+    return after_change(txn, txn->kv->engine->table_put(txn, table, key, value));
+}
+
+int ckv_kv_table_del(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key)
+{
+    int rc = before_change(txn);
+    if (rc != CKV_OK)
+        return rc;
+    if (!is_row(table, key))
+        return CKV_ERROR_ARGUMENT;
+    return after_change(txn, txn->kv->engine->table_del(txn, table, key));
+}
+
+int ckv_kv_table_next(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets *key,
+                      struct ckv_octets *value)
+{
+    if ((unsigned)table >= CKV_KV_TABLES || key->size > TABLE_KEY_MAX)
+        return CKV_ERROR_ARGUMENT;
+    return txn->kv->engine->table_next(txn, table, key, value);
+}

@@ -1,0 +1,647 @@
+#include "node/admin.h"
+#include "core/z85.h"
+#include "node/dump.h"
+#include "node/log.h"
+#include "node/request.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <zmq.h>
+
+/*  Operations at the writer at one time; beyond that, requests wait in their sockets.  */
+enum { OPERATIONS_MAX = 1024 };
+
+struct counts {
+    uint64_t merged[CKV_KV_LOST + 1]; /* by enum ckv_kv_merged */
+    uint64_t refused;
+};
+
+/*  A change on its way through the writer.  */
+struct operation {
+    struct ckv_write write; /* first, so that the writer's pointer is ours */
+    struct ckv_admin *admin;
+    zmq_msg_t client; /* the routing id to answer to */
+    zmq_msg_t entries;
+    bool has_entries;
+    struct ckv_request request;
+    struct ckv_registered registered;
+    struct counts counts;
+    int first_refusal; /* of an import */
+};
+
+struct ckv_admin {
+    struct ckv_admin_parts parts;
+    void *context;
+    void *router;
+    struct ckv_kv_txn *txn; /* for reading */
+    uint64_t started, requests;
+    size_t running; /* operations at the writer */
+
+    /*  Operations that are done, from the writer's thread to this one's.  */
+    pthread_mutex_t lock;
+    struct ckv_write *done;
+    int wake; /* eventfd */
+};
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/*  ---- replies ----  */
+
+static void wipe_and_free(void *data, void *size)
+{
+    sodium_memzero(data, (size_t)size);
+    free(data);
+}
+
+/*  Sends a copy of SIZE octets that is wiped when it has gone out.  */
+static void send_frame(struct ckv_admin *self, const void *data, size_t size, int flags)
+{
+    zmq_msg_t frame;
+    void *copy = malloc(size ? size : 1);
+    if (!copy)
+        return;
+    if (size)
+        memcpy(copy, data, size);
+    if (zmq_msg_init_data(&frame, copy, size, wipe_and_free, (void *)size) != 0) {
+        free(copy);
+        return;
+    }
+    if (zmq_msg_send(&frame, self->router, flags) < 0)
+        zmq_msg_close(&frame); /* the client is gone */
+}
+
+static void send_json(struct ckv_admin *self, zmq_msg_t *client, json_t *reply, int flags)
+{
+    zmq_msg_t address;
+    char *text = json_dumps(reply, JSON_COMPACT);
+    zmq_msg_init(&address);
+    zmq_msg_copy(&address, client);
+    if (zmq_msg_send(&address, self->router, ZMQ_SNDMORE) < 0)
+        zmq_msg_close(&address);
+    send_frame(self, text ? text : "", text ? strlen(text) : 0, flags);
+    free(text);
+    json_decref(reply);
+}
+
+static json_t *reply_to(const struct ckv_request *request)
+{
+    return json_pack("{sI}", "id", (json_int_t)request->id);
+}
+
+static json_t *refusal(const struct ckv_request *request, int error)
+{
+    return json_pack("{sIssss}", "id", (json_int_t)request->id, "error", ckv_error_name(error),
+                     "message", ckv_strerror(error));
+}
+
+/*  Refuses; RECORD, if any, is the certificate that stands in the way.  */
+static void refuse(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_request *request,
+                   int error, struct ckv_octets record)
+{
+    send_json(self, client, refusal(request, error), record.size ? ZMQ_SNDMORE : 0);
+    if (record.size)
+        send_frame(self, record.data, record.size, 0);
+}
+
+/*  ---- what only reads ----  */
+
+static void resolve(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_request *request)
+{
+    struct ckv_certificate found;
+    int rc = CKV_ERROR_REQUEST;
+    if (request->storage_key.size)
+        rc = ckv_kv_get(self->txn, ckv_storage_key_octets(&request->storage_key), &found);
+    else if (request->has_client_public_key)
+        rc = ckv_kv_find(self->txn, request->client_public_key, &found);
+    if (rc == CKV_OK)
+        rc = ckv_certificate_verify(&found, self->parts.datadir->cluster_key);
+    if (rc != CKV_OK) {
+        refuse(self, client, request, rc, ckv_octets(NULL, 0));
+        return;
+    }
+    rc = ckv_certificate_valid_at(&found, now_ms());
+    json_t *reply = rc == CKV_OK ? reply_to(request) : refusal(request, rc);
+    send_json(self, client, reply, ZMQ_SNDMORE);
+    send_frame(self, found.record.data, found.record.size, 0);
+}
+
+/*  A run of entries that grows.  */
+struct run {
+    uint8_t *data;
+    size_t size, capacity;
+};
+
+static int append_entry(struct run *self, int type, struct ckv_octets record)
+{
+    size_t need = self->size + CKV_DUMP_HEAD_SIZE + record.size;
+    if (need > self->capacity) {
+        size_t capacity = 2 * need + 65536;
+        uint8_t *data = realloc(self->data, capacity);
+        if (!data)
+            return CKV_ERROR_MEMORY;
+        self->data = data;
+        self->capacity = capacity;
+    }
+    ckv_dump_head(self->data + self->size, type, record.size);
+    memcpy(self->data + self->size + CKV_DUMP_HEAD_SIZE, record.data, record.size);
+    self->size = need;
+    return CKV_OK;
+}
+
+static void list(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_request *request)
+{
+    struct run run = { 0 };
+    struct ckv_certificate found;
+    uint64_t position = request->position;
+    int rc = CKV_OK;
+    for (size_t i = 0; i < request->limit && rc == CKV_OK; i++) {
+        rc = ckv_kv_next(self->txn, &position, &found);
+        if (rc == CKV_OK)
+            rc = append_entry(&run, CKV_DUMP_RECORD, found.record);
+    }
+    if (rc == CKV_OK || rc == CKV_ERROR_NOT_FOUND) {
+        json_t *reply = reply_to(request);
+        json_object_set_new(reply, "position", json_integer((json_int_t)position));
+        json_object_set_new(reply, "more", json_boolean(rc == CKV_OK));
+        send_json(self, client, reply, ZMQ_SNDMORE);
+        send_frame(self, run.data, run.size, 0);
+    } else {
+        refuse(self, client, request, rc, ckv_octets(NULL, 0));
+    }
+    free(run.data);
+}
+
+static void list_conflicts(struct ckv_admin *self, zmq_msg_t *client,
+                           const struct ckv_request *request)
+{
+    struct run run = { 0 };
+    struct ckv_octets key = ckv_octets(request->after, request->after_size), record;
+    char after[2 * sizeof(request->after) + 1] = "";
+    int rc = CKV_OK;
+    for (size_t i = 0; i < request->limit && rc == CKV_OK; i++) {
+        rc = ckv_kv_table_next(self->txn, CKV_KV_CONFLICTS, &key, &record);
+        if (rc == CKV_OK)
+            rc = append_entry(&run, CKV_DUMP_CONFLICT, record);
+    }
+    if (rc == CKV_OK || rc == CKV_ERROR_NOT_FOUND) {
+        json_t *reply = reply_to(request);
+        sodium_bin2hex(after, sizeof(after), key.data, key.size);
+        json_object_set_new(reply, "after", json_string(after));
+        json_object_set_new(reply, "more", json_boolean(rc == CKV_OK));
+        send_json(self, client, reply, ZMQ_SNDMORE);
+        send_frame(self, run.data, run.size, 0);
+    } else {
+        refuse(self, client, request, rc, ckv_octets(NULL, 0));
+    }
+    free(run.data);
+}
+
+static void status(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_request *request)
+{
+    const struct ckv_datadir *datadir = self->parts.datadir;
+    struct ckv_writer_stats writer = ckv_writer_stats(self->parts.writer);
+    struct ckv_kv_stats stats;
+    char node_id[17], key_id[2 * CKV_CLUSTER_KEY_ID_SIZE + 1], z85[CKV_Z85_TEXT_SIZE];
+    int rc = ckv_kv_stats(self->parts.kv, &stats);
+    if (rc != CKV_OK) {
+        refuse(self, client, request, rc, ckv_octets(NULL, 0));
+        return;
+    }
+    snprintf(node_id, sizeof(node_id), "%016llx", (unsigned long long)datadir->node_id);
+    sodium_bin2hex(key_id, sizeof(key_id), datadir->cluster_key->id, CKV_CLUSTER_KEY_ID_SIZE);
+    json_t *reply = json_pack(
+        "{sI ss ss ss ss ss sI sI sI ss sI sI sI sI sb sI sI sI sI}", "id", (json_int_t)request->id,
+        "version", CKV_VERSION, "node", self->parts.name, "cluster", self->parts.cluster, "node_id",
+        node_id, "cluster_key_id", key_id, "process", (json_int_t)getpid(), "uptime_ms",
+        (json_int_t)(now_ms() - self->started), "requests", (json_int_t)self->requests, "store",
+        stats.engine, "certificates", (json_int_t)stats.records, "conflicts",
+        (json_int_t)stats.conflicts, "bytes", (json_int_t)stats.bytes, "max_size",
+        (json_int_t)stats.max_size, "filter_ready", (int)stats.filter_ready, "writes",
+        (json_int_t)writer.writes, "commits", (json_int_t)writer.commits, "largest_batch",
+        (json_int_t)writer.largest, "running", (json_int_t)self->running);
+    json_object_set_new(reply, "server_public_key",
+                        json_string(ckv_z85_text(datadir->cluster_key->server_public_key, z85)));
+    send_json(self, client, reply, 0);
+}
+
+/*  ---- what changes the store ----  */
+
+static void free_operation(struct operation *self)
+{
+    zmq_msg_close(&self->client);
+    if (self->has_entries)
+        zmq_msg_close(&self->entries);
+    ckv_request_clear(&self->request);
+    sodium_memzero(&self->registered, sizeof(self->registered));
+    free(self);
+}
+
+static int apply_register(struct operation *self, struct ckv_kv_txn *txn)
+{
+    const struct ckv_request *request = &self->request;
+    struct ckv_registration registration = {
+        .dedicated = request->dedicated || !request->has_server_key,
+        .storage_key = request->storage_key,
+        .organisation = request->organisation,
+        .number = request->number,
+        .metadata = ckv_octets(request->metadata, request->metadata_size),
+        .not_before = request->not_before,
+        .not_after = request->not_after,
+    };
+    return ckv_registry_register(self->admin->parts.registry, txn, &registration, now_ms(),
+                                 &self->registered);
+}
+
+static int apply_rotate(struct operation *self, struct ckv_kv_txn *txn)
+{
+    const struct ckv_request *request = &self->request;
+    struct ckv_rotation rotation = {
+        .keeps_client_key = request->keep_client_key,
+        .changes_server_key = request->has_server_key,
+        .dedicated = request->dedicated,
+        .changes_not_after = request->has_not_after,
+        .not_after = request->not_after,
+    };
+    return ckv_registry_rotate(self->admin->parts.registry, txn,
+                               ckv_storage_key_octets(&request->storage_key), &rotation, now_ms(),
+                               &self->registered);
+}
+
+/*  Merges one record of an import, which verify_entries has let pass.  */
+static int merge_entry(struct operation *self, struct ckv_kv_txn *txn, struct ckv_octets record)
+{
+    struct ckv_certificate certificate;
+    int rc = ckv_certificate_parse(&certificate, record.data, record.size);
+    if (rc == CKV_OK)
+        rc = ckv_kv_merge(txn, &certificate);
+    if (rc == CKV_ERROR_ARRAY_KEY) {
+        self->counts.refused++;
+        self->first_refusal = rc;
+        return CKV_OK;
+    }
+    if (rc < 0)
+        return rc;
+    self->counts.merged[rc]++;
+    return ckv_registry_witness(self->admin->parts.registry, txn, certificate.revision);
+}
+
+/*  Records that do not verify are passed over and counted.  */
+static int apply_import(struct operation *self, struct ckv_kv_txn *txn)
+{
+    struct ckv_octets rest = ckv_octets(zmq_msg_data(&self->entries), zmq_msg_size(&self->entries));
+    const struct ckv_cluster_key *cluster_key = self->admin->parts.datadir->cluster_key;
+    struct ckv_dump_entry entry;
+    struct ckv_certificate certificate;
+    memset(&self->counts, 0, sizeof(self->counts));
+    self->first_refusal = CKV_OK;
+    int rc;
+    while ((rc = ckv_dump_next(&rest, &entry)) == 1) {
+        if (entry.type == CKV_DUMP_END)
+            continue;
+        rc = ckv_certificate_parse(&certificate, entry.octets.data, entry.octets.size);
+        if (rc == CKV_OK)
+            rc = ckv_certificate_verify(&certificate, cluster_key);
+        if (rc != CKV_OK) {
+            self->counts.refused++;
+            self->first_refusal = self->first_refusal ? self->first_refusal : rc;
+            continue;
+        }
+        rc = merge_entry(self, txn, entry.octets);
+        if (rc != CKV_OK)
+            return rc;
+    }
+    return rc;
+}
+
+static int apply(struct ckv_write *write, struct ckv_kv_txn *txn)
+{
+    struct operation *self = (struct operation *)write;
+    switch (self->request.command) {
+    case CKV_REQUEST_REGISTER:
+        return apply_register(self, txn);
+    case CKV_REQUEST_REVOKE:
+        return ckv_registry_revoke(self->admin->parts.registry, txn,
+                                   ckv_storage_key_octets(&self->request.storage_key), now_ms(),
+                                   &self->registered);
+    case CKV_REQUEST_ROTATE:
+        return apply_rotate(self, txn);
+    default:
+        return apply_import(self, txn);
+    }
+}
+
+/*  The writer's thread: hands the operation back.  */
+static void done(struct ckv_write *write, int rc)
+{
+    struct ckv_admin *admin = ((struct operation *)write)->admin;
+    write->rc = rc;
+    pthread_mutex_lock(&admin->lock);
+    write->next = admin->done;
+    admin->done = write;
+    pthread_mutex_unlock(&admin->lock);
+    if (eventfd_write(admin->wake, 1) != 0)
+        ckv_log(CKV_LOG_ERROR, "cannot wake the admin service");
+}
+
+static void reply_import(struct ckv_admin *self, struct operation *operation)
+{
+    const struct counts *counts = &operation->counts;
+    json_t *reply = reply_to(&operation->request);
+    json_object_set_new(reply, "new", json_integer((json_int_t)counts->merged[CKV_KV_NEW]));
+    json_object_set_new(reply, "newer", json_integer((json_int_t)counts->merged[CKV_KV_NEWER]));
+    json_object_set_new(reply, "unchanged",
+                        json_integer((json_int_t)counts->merged[CKV_KV_UNCHANGED]));
+    json_object_set_new(
+        reply, "conflicts",
+        json_integer((json_int_t)(counts->merged[CKV_KV_WON] + counts->merged[CKV_KV_LOST])));
+    json_object_set_new(reply, "refused", json_integer((json_int_t)counts->refused));
+    if (operation->first_refusal)
+        json_object_set_new(reply, "refusal", json_string(ckv_strerror(operation->first_refusal)));
+    send_json(self, &operation->client, reply, 0);
+}
+
+static void reply_change(struct ckv_admin *self, struct operation *operation)
+{
+    struct ckv_registered *registered = &operation->registered;
+    bool secrets = operation->request.command != CKV_REQUEST_REVOKE;
+    json_t *reply = reply_to(&operation->request);
+    json_object_set_new(reply, "cluster", json_string(self->parts.cluster));
+    send_json(self, &operation->client, reply, ZMQ_SNDMORE);
+    send_frame(self, registered->record, registered->record_size, secrets ? ZMQ_SNDMORE : 0);
+    if (secrets) {
+        uint8_t both[CKV_HELLO_KEY_SIZE + 32];
+        memcpy(both, registered->hello_key, CKV_HELLO_KEY_SIZE);
+        memcpy(both + CKV_HELLO_KEY_SIZE, registered->client_secret_key, 32);
+        send_frame(self, both,
+                   registered->has_client_secret_key ? sizeof(both) : CKV_HELLO_KEY_SIZE, 0);
+        sodium_memzero(both, sizeof(both));
+    }
+}
+
+static void finish(struct ckv_admin *self, struct operation *operation)
+{
+    int rc = operation->write.rc;
+    if (rc != CKV_OK)
+        refuse(self, &operation->client, &operation->request, rc,
+               ckv_octets(operation->registered.record, rc == CKV_ERROR_CLIENT_KEY_TAKEN
+                                                            ? operation->registered.record_size
+                                                            : 0));
+    else if (operation->request.command == CKV_REQUEST_IMPORT)
+        reply_import(self, operation);
+    else
+        reply_change(self, operation);
+    free_operation(operation);
+    self->running--;
+}
+
+/*  Answers what the writer has done, oldest first.  */
+static void finish_all(struct ckv_admin *self)
+{
+    struct ckv_write *write, *oldest = NULL, *next;
+    eventfd_t ignored;
+    eventfd_read(self->wake, &ignored);
+    pthread_mutex_lock(&self->lock);
+    write = self->done;
+    self->done = NULL;
+    pthread_mutex_unlock(&self->lock);
+    for (; write; write = next) {
+        next = write->next;
+        write->next = oldest;
+        oldest = write;
+    }
+    for (write = oldest; write; write = next) {
+        next = write->next;
+        finish(self, (struct operation *)write);
+    }
+}
+
+/*  What must be right before the writer is troubled.  */
+static int prepare(struct operation *self)
+{
+    const struct ckv_request *request = &self->request;
+    if (request->command == CKV_REQUEST_IMPORT)
+        return self->has_entries ? CKV_OK : CKV_ERROR_REQUEST;
+    if (request->command != CKV_REQUEST_REGISTER && !request->storage_key.size)
+        return CKV_ERROR_STORAGE_KEY;
+    if (request->command == CKV_REQUEST_REVOKE)
+        return CKV_OK;
+    return ckv_registry_prepare(&self->registered,
+                                request->has_client_public_key ? request->client_public_key : NULL);
+}
+
+/*  Takes over REQUEST, and ENTRIES if not NULL.  */
+static void start(struct ckv_admin *self, zmq_msg_t *client, struct ckv_request *request,
+                  zmq_msg_t *entries)
+{
+    struct operation *operation = calloc(1, sizeof(*operation));
+    if (!operation) {
+        refuse(self, client, request, CKV_ERROR_MEMORY, ckv_octets(NULL, 0));
+        return;
+    }
+    operation->admin = self;
+    operation->write.apply = apply;
+    operation->write.done = done;
+    zmq_msg_init(&operation->client);
+    zmq_msg_copy(&operation->client, client);
+    operation->request = *request;
+    request->json = NULL;
+    if (entries) {
+        operation->has_entries = true;
+        zmq_msg_init(&operation->entries);
+        zmq_msg_move(&operation->entries, entries);
+    }
+    int rc = prepare(operation);
+    if (rc == CKV_OK) {
+        self->running++;
+        ckv_writer_submit(self->parts.writer, &operation->write);
+        return;
+    }
+    refuse(self, client, &operation->request, rc, ckv_octets(NULL, 0));
+    free_operation(operation);
+}
+
+/*  ---- the service ----  */
+
+static void answer(struct ckv_admin *self, zmq_msg_t *client, struct ckv_request *request,
+                   zmq_msg_t *entries)
+{
+    int rc = CKV_OK;
+    switch (request->command) {
+    case CKV_REQUEST_RESOLVE:
+    case CKV_REQUEST_LIST:
+    case CKV_REQUEST_CONFLICTS:
+        rc = ckv_kv_renew(self->txn);
+        if (rc != CKV_OK)
+            break;
+        if (request->command == CKV_REQUEST_RESOLVE)
+            resolve(self, client, request);
+        else if (request->command == CKV_REQUEST_LIST)
+            list(self, client, request);
+        else
+            list_conflicts(self, client, request);
+        ckv_kv_reset(self->txn);
+        break;
+    case CKV_REQUEST_STATUS:
+        status(self, client, request);
+        break;
+    default:
+        start(self, client, request, entries);
+    }
+    if (rc != CKV_OK)
+        refuse(self, client, request, rc, ckv_octets(NULL, 0));
+}
+
+/*  Takes the frames of one message: routing id, JSON, and perhaps entries; more are dropped.  */
+enum { FRAMES = 3 };
+
+static int take_frames(struct ckv_admin *self, zmq_msg_t frames[FRAMES])
+{
+    int count = 0, more = 1;
+    zmq_msg_t surplus;
+    for (int i = 0; i < FRAMES; i++)
+        zmq_msg_init(&frames[i]);
+    zmq_msg_init(&surplus);
+    while (more) {
+        zmq_msg_t *frame = count < FRAMES ? &frames[count] : &surplus;
+        if (zmq_msg_recv(frame, self->router, count ? 0 : ZMQ_DONTWAIT) < 0)
+            break;
+        more = zmq_msg_more(frame);
+        count++;
+    }
+    zmq_msg_close(&surplus);
+    return count;
+}
+
+/*  Returns whether there was a message.  */
+static bool serve_one(struct ckv_admin *self)
+{
+    zmq_msg_t frames[FRAMES];
+    struct ckv_request request;
+    int count = take_frames(self, frames);
+    if (count >= 2) {
+        self->requests++;
+        int rc = ckv_request_read(&request,
+                                  ckv_octets(zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1])));
+        if (rc == CKV_OK && count > FRAMES)
+            rc = CKV_ERROR_REQUEST;
+        if (rc == CKV_OK)
+            answer(self, &frames[0], &request, count > 2 ? &frames[2] : NULL);
+        else
+            refuse(self, &frames[0], &request, rc, ckv_octets(NULL, 0));
+        ckv_request_clear(&request);
+    }
+    for (int i = 0; i < FRAMES; i++)
+        zmq_msg_close(&frames[i]);
+    return count > 0;
+}
+
+/*  Reads the signal. Returns its number, or 0 for one that was dealt with here.  */
+static int take_signal(int signals)
+{
+    struct signalfd_siginfo info;
+    if (read(signals, &info, sizeof(info)) != sizeof(info))
+        return 0;
+    if (info.ssi_signo == SIGHUP) {
+        ckv_log(CKV_LOG_INFO, "SIGHUP: this node has no configuration to read again");
+        return 0;
+    }
+    return (int)info.ssi_signo;
+}
+
+int ckv_admin_run(struct ckv_admin *self, int signals)
+{
+    int stop = 0;
+    while (!stop || self->running) {
+        bool listens = !stop && self->running < OPERATIONS_MAX;
+        zmq_pollitem_t items[] = {
+            { .fd = self->wake, .events = ZMQ_POLLIN },
+            { .fd = stop ? self->wake : signals, .events = ZMQ_POLLIN },
+            { .socket = self->router, .events = ZMQ_POLLIN },
+        };
+        if (zmq_poll(items, listens ? 3 : 2, -1) < 0) {
+            if (errno == EINTR)
+                continue;
+            return CKV_ERROR_IO;
+        }
+        if (items[0].revents)
+            finish_all(self);
+        if (!stop && items[1].revents)
+            stop = take_signal(signals);
+        if (listens && items[2].revents)
+            while (self->running < OPERATIONS_MAX && serve_one(self))
+                ;
+    }
+    return stop;
+}
+
+static int bind_router(struct ckv_admin *self)
+{
+    char endpoint[CKV_PATH_MAX];
+    int rc = ckv_datadir_admin_endpoint(self->parts.datadir->path, endpoint);
+    if (rc != CKV_OK)
+        return rc;
+    int64_t most = CKV_REQUEST_ENTRIES_MAX;
+    int linger = 1000, most_replies = 4 * OPERATIONS_MAX;
+    zmq_setsockopt(self->router, ZMQ_MAXMSGSIZE, &most, sizeof(most));
+    zmq_setsockopt(self->router, ZMQ_LINGER, &linger, sizeof(linger));
+    zmq_setsockopt(self->router, ZMQ_SNDHWM, &most_replies, sizeof(most_replies));
+    mode_t mask = umask(0177); /* the socket is made with mode 0600 */
+    rc = zmq_bind(self->router, endpoint) == 0 ? CKV_OK : CKV_ERROR_IO;
+    umask(mask);
+    return rc;
+}
+
+int ckv_admin_new(struct ckv_admin **self_p, const struct ckv_admin_parts *parts)
+{
+    struct ckv_admin *self = *self_p = calloc(1, sizeof(*self));
+    if (!self)
+        return CKV_ERROR_MEMORY;
+    self->parts = *parts;
+    self->started = now_ms();
+    pthread_mutex_init(&self->lock, NULL);
+    self->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    self->context = zmq_ctx_new();
+    self->router = self->context ? zmq_socket(self->context, ZMQ_ROUTER) : NULL;
+    int rc = self->wake >= 0 && self->router ? CKV_OK : CKV_ERROR_MEMORY;
+    if (rc == CKV_OK)
+        rc = ckv_kv_begin(parts->kv, CKV_KV_READ, &self->txn);
+    if (rc == CKV_OK) {
+        ckv_kv_reset(self->txn);
+        rc = bind_router(self);
+    }
+    if (rc != CKV_OK)
+        ckv_admin_destroy(self_p);
+    return rc;
+}
+
+void ckv_admin_destroy(struct ckv_admin **self_p)
+{
+    struct ckv_admin *self = *self_p;
+    *self_p = NULL;
+    if (!self)
+        return;
+    if (self->txn)
+        ckv_kv_abort(&self->txn);
+    if (self->router)
+        zmq_close(self->router);
+    if (self->context)
+        zmq_ctx_term(self->context);
+    if (self->wake >= 0)
+        close(self->wake);
+    pthread_mutex_destroy(&self->lock);
+    free(self);
+}

@@ -1,0 +1,261 @@
+#include "node/command.h"
+#include "core/time.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum kind { TEXT, FLAG, META };
+
+static const struct option {
+    const char *name;
+    enum kind kind;
+    size_t offset;
+} options[] = {
+#define TEXT_OPTION(name, member)                                                                  \
+    {                                                                                              \
+        name, TEXT, offsetof(struct ckv_arguments, member)                                         \
+    }
+#define FLAG_OPTION(name, member)                                                                  \
+    {                                                                                              \
+        name, FLAG, offsetof(struct ckv_arguments, member)                                         \
+    }
+    TEXT_OPTION("data", data),
+    TEXT_OPTION("cluster", cluster),
+    TEXT_OPTION("cluster-key", cluster_key),
+    TEXT_OPTION("expires", expires),
+    TEXT_OPTION("client-key", client_key),
+    TEXT_OPTION("key", key),
+    TEXT_OPTION("log-level", log_level),
+    TEXT_OPTION("max-size", max_size),
+    TEXT_OPTION("node", node),
+    TEXT_OPTION("not-before", not_before),
+    TEXT_OPTION("number", number),
+    TEXT_OPTION("organisation", organisation),
+    TEXT_OPTION("out", out),
+    TEXT_OPTION("passphrase-file", passphrase_file),
+    TEXT_OPTION("server-key", server_key),
+    TEXT_OPTION("state", state),
+    TEXT_OPTION("store", store),
+    TEXT_OPTION("timeout", timeout),
+    FLAG_OPTION("conflicts", conflicts),
+    FLAG_OPTION("force", force),
+    FLAG_OPTION("help", help),
+    FLAG_OPTION("json", json),
+    FLAG_OPTION("keep-client-key", keep_client_key),
+    FLAG_OPTION("passphrase", passphrase),
+    { "meta", META, 0 },
+};
+
+/*  Whether the list LIST, separated by spaces, has NAME of SIZE characters.  */
+static bool lists(const char *list, const char *name, size_t size)
+{
+    for (const char *word = list; *word;) {
+        size_t length = strcspn(word, " ");
+        if (length == size && strncmp(word, name, size) == 0)
+            return true;
+        word += length + strspn(word + length, " ");
+    }
+    return false;
+}
+
+static const struct option *find_option(const struct ckv_command *command, const char *name,
+                                        size_t size)
+{
+    if (!lists(command->options, name, size) && !(size == 4 && strncmp(name, "help", 4) == 0))
+        return NULL;
+    for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
+        if (strlen(options[i].name) == size && strncmp(options[i].name, name, size) == 0)
+            return &options[i];
+    return NULL;
+}
+
+static int set_option(struct ckv_arguments *self, const struct option *option, const char *value)
+{
+    char *base = (char *)self;
+    if (option->kind == FLAG) {
+        *(bool *)(base + option->offset) = true;
+    } else if (option->kind == TEXT) {
+        *(const char **)(base + option->offset) = value;
+    } else {
+        if (self->meta_count == CKV_ARGUMENTS_META_MAX)
+            return ckv_complain_usage("--meta is given more than %d times", CKV_ARGUMENTS_META_MAX);
+        self->meta[self->meta_count++] = value;
+    }
+    return CKV_EXIT_DONE;
+}
+
+/*  Reads the option at ARGV[*INDEX], and its value.  */
+static int read_option(struct ckv_arguments *self, const struct ckv_command *command, int argc,
+                       char **argv, int *index)
+{
+    const char *name = argv[*index] + 2, *value = strchr(name, '=');
+    size_t size = value ? (size_t)(value - name) : strlen(name);
+    const struct option *option = find_option(command, name, size);
+    if (!option)
+        return ckv_complain_usage("'%s' has no option '--%.*s'; see 'curvekv %s --help'",
+                                  command->name, (int)size, name, command->name);
+    if (option->kind == FLAG && value)
+        return ckv_complain_usage("--%s takes no value", option->name);
+    if (option->kind != FLAG) {
+        value = value ? value + 1 : *index + 1 < argc ? argv[++*index] : NULL;
+        if (!value)
+            return ckv_complain_usage("--%s needs a value; see 'curvekv %s --help'", option->name,
+                                      command->name);
+    }
+    return set_option(self, option, value);
+}
+
+static bool is_timeout(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    return digits > 0 && digits <= 5 && !text[digits] && atoi(text) > 0 && atoi(text) <= 86400;
+}
+
+int ckv_arguments_read(struct ckv_arguments *self, const struct ckv_command *command, int argc,
+                       char **argv)
+{
+    bool only_operands = false;
+    memset(self, 0, sizeof(*self));
+    self->operands = argv; /* moved to the front as they are found */
+    for (int i = 0; i < argc; i++) {
+        int status = CKV_EXIT_DONE;
+        if (only_operands || argv[i][0] != '-' || argv[i][1] == 0)
+            self->operands[self->operand_count++] = argv[i];
+        else if (strcmp(argv[i], "--") == 0)
+            only_operands = true;
+        else if (strcmp(argv[i], "-h") == 0)
+            self->help = true;
+        else if (argv[i][1] == '-')
+            status = read_option(self, command, argc, argv, &i);
+        else
+            status = ckv_complain_usage("'%s' is no option; see 'curvekv %s --help'", argv[i],
+                                        command->name);
+        if (status != CKV_EXIT_DONE)
+            return status;
+    }
+    if (!self->data)
+        self->data = getenv("CURVEKV_DATA");
+    if (!self->data || !self->data[0])
+        self->data = "./curvekv-data";
+    if (self->timeout && !is_timeout(self->timeout))
+        return ckv_complain_usage("--timeout %s: give 1 to 86400 seconds", self->timeout);
+    if (self->help || (self->operand_count >= command->operands_min &&
+                       self->operand_count <= command->operands_max))
+        return CKV_EXIT_DONE;
+    return ckv_complain_usage("usage: curvekv %s [OPTIONS] %s; see 'curvekv %s --help'",
+                              command->name, command->operands, command->name);
+}
+
+static int exit_status_of(int error)
+{
+    switch (error) {
+    case CKV_ERROR_ARGUMENT:
+    case CKV_ERROR_STORAGE_KEY:
+    case CKV_ERROR_ORGANISATION:
+    case CKV_ERROR_NUMBER:
+    case CKV_ERROR_METADATA:
+    case CKV_ERROR_Z85:
+        return CKV_EXIT_USAGE;
+    case CKV_ERROR_NOT_REACHABLE:
+    case CKV_ERROR_TIMEOUT:
+        return CKV_EXIT_NOT_REACHABLE;
+    default:
+        return CKV_EXIT_REFUSED;
+    }
+}
+
+int ckv_complain(const struct ckv_arguments *arguments, int error, const char *format, ...)
+{
+    char about[2 * 4096];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(about, sizeof(about), format, list);
+    va_end(list);
+    if (arguments->json) {
+        json_t *object =
+            json_pack("{ssss}", "error", ckv_error_name(error), "message", ckv_strerror(error));
+        json_object_set_new(object, "about", json_stringn_nocheck(about, strlen(about)));
+        json_dumpf(object, stdout, JSON_COMPACT);
+        putchar('\n');
+        json_decref(object);
+    } else {
+        fprintf(stderr, "curvekv: %s: %s\n", about, ckv_strerror(error));
+    }
+    return exit_status_of(error);
+}
+
+int ckv_complain_usage(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    fputs("curvekv: ", stderr);
+    vfprintf(stderr, format, list);
+    fputc('\n', stderr);
+    va_end(list);
+    return CKV_EXIT_USAGE;
+}
+
+/*  Reads a number of at most 15 digits and one unit behind it. Returns 0 unless that is all.  */
+static uint64_t read_count(const char *text, char *unit)
+{
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 15 || (text[digits] && text[digits + 1]))
+        return 0;
+    *unit = text[digits];
+    return strtoull(text, NULL, 10);
+}
+
+int ckv_read_expiry(const char *text, uint64_t now, uint64_t *time)
+{
+    static const struct {
+        char unit;
+        uint64_t ms;
+    } units[] = {
+        { 's', 1000 },     { 'm', 60000 },     { 'h', 3600000 },
+        { 'd', 86400000 }, { 'w', 604800000 }, { 'y', UINT64_C(31536000000) },
+    };
+    char unit = 0;
+    uint64_t count = read_count(text, &unit);
+    if (ckv_time_read(time, ckv_octets_text(text)) == CKV_OK)
+        return *time > now ? CKV_OK : CKV_ERROR_ARGUMENT;
+    for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+        if (count && unit == units[i].unit) {
+            if (count > (CKV_TIME_MAX - now) / units[i].ms)
+                return CKV_ERROR_ARGUMENT;
+            *time = now + count * units[i].ms;
+            return CKV_OK;
+        }
+    return CKV_ERROR_ARGUMENT;
+}
+
+int ckv_read_size(const char *text, uint64_t *bytes)
+{
+    static const char units[] = "KMGT";
+    char unit = 0;
+    uint64_t count = read_count(text, &unit);
+    const char *found = unit ? strchr(units, unit) : NULL;
+    unsigned shift = found ? 10 * (unsigned)(found - units + 1) : 0;
+    if (count == 0 || (unit && !found) || count > (UINT64_C(1) << 50) >> shift)
+        return CKV_ERROR_ARGUMENT;
+    *bytes = count << shift;
+    return CKV_OK;
+}
+
+int ckv_timeout(const struct ckv_arguments *arguments)
+{
+    enum { DEFAULT_S = 30 };
+    return 1000 * (arguments->timeout ? atoi(arguments->timeout) : DEFAULT_S);
+}
+
+uint64_t ckv_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}

@@ -1,0 +1,174 @@
+/*  serve: opens a data directory and runs a node in it until it is told to stop.  */
+#include "core/z85.h"
+#include "node/admin.h"
+#include "node/command.h"
+#include "node/log.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+struct node {
+    struct ckv_datadir datadir;
+    struct ckv_kv *kv;
+    struct ckv_registry registry;
+    struct ckv_writer *writer;
+    struct ckv_admin *admin;
+    int signals;
+};
+
+/*  SIGTERM and SIGINT drain, SIGHUP reloads; all arrive at the admin service's poll. Threads
+   started later inherit the mask.  */
+static int take_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    signal(SIGPIPE, SIG_IGN);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+        return -1;
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int open_store(struct node *self, const struct ckv_arguments *arguments, uint64_t max_size)
+{
+    struct ckv_kv_options options = { .directory = self->datadir.path, .max_size = max_size };
+    memcpy(options.index_key, self->datadir.cluster_key->index_key, CKV_INDEX_KEY_SIZE);
+    int rc = ckv_kv_open(&self->kv, arguments->store, &options);
+    if (rc == CKV_OK)
+        rc = ckv_registry_open(&self->registry, self->kv, self->datadir.cluster_key,
+                               self->datadir.node_id);
+    return rc;
+}
+
+static int start_services(struct node *self, const struct ckv_arguments *arguments)
+{
+    int rc = ckv_writer_new(&self->writer, self->kv);
+    if (rc != CKV_OK)
+        return rc;
+    struct ckv_admin_parts parts = {
+        .datadir = &self->datadir,
+        .kv = self->kv,
+        .registry = &self->registry,
+        .writer = self->writer,
+        .name = arguments->node,
+        .cluster = arguments->cluster,
+    };
+    return ckv_admin_new(&self->admin, &parts);
+}
+
+static void stop(struct node *self)
+{
+    ckv_writer_destroy(&self->writer);
+    ckv_admin_destroy(&self->admin);
+    if (self->kv)
+        ckv_kv_close(&self->kv);
+    ckv_datadir_close(&self->datadir);
+    if (self->signals >= 0)
+        close(self->signals);
+}
+
+static void announce(const struct node *self)
+{
+    const struct ckv_datadir *datadir = &self->datadir;
+    char z85[CKV_Z85_TEXT_SIZE], endpoint[CKV_PATH_MAX] = "";
+    struct ckv_kv_stats stats = { .engine = "" };
+    ckv_kv_stats(self->kv, &stats);
+    ckv_datadir_admin_endpoint(datadir->path, endpoint);
+    if (datadir->made_cluster_key)
+        ckv_log(CKV_LOG_INFO,
+                "made a cluster key, %s/cluster.key: keep it secret, and copy it to the other "
+                "nodes of this cluster",
+                datadir->path);
+    if (datadir->made_node_id)
+        ckv_log(CKV_LOG_INFO, "made the node id %016llx", (unsigned long long)datadir->node_id);
+    if (datadir->made_cluster_key)
+        ckv_log(CKV_LOG_INFO, "made the default server key pair; its public key: %s",
+                ckv_z85_text(datadir->cluster_key->server_public_key, z85));
+    ckv_log(CKV_LOG_INFO, "ready: %llu certificates in %s, admin service at %s",
+            (unsigned long long)stats.records, stats.engine, endpoint);
+}
+
+static int run_node(const struct ckv_arguments *arguments, uint64_t max_size)
+{
+    struct node self = { .signals = take_signals() };
+    char blame[CKV_PATH_MAX];
+    int rc = ckv_datadir_open(&self.datadir, arguments->data, arguments->cluster_key, blame);
+    if (rc == CKV_ERROR_NO_STORE) {
+        fprintf(stderr, "curvekv: %s: there is no such file or directory; make it first\n", blame);
+        return CKV_EXIT_REFUSED;
+    }
+    if (rc != CKV_OK)
+        return ckv_complain(arguments, rc, "%s", blame);
+    rc = open_store(&self, arguments, max_size);
+    if (rc == CKV_OK)
+        rc = start_services(&self, arguments);
+    if (rc != CKV_OK) {
+        stop(&self);
+        return ckv_complain(arguments, rc, "%s", arguments->data);
+    }
+    announce(&self);
+    int signal_number = ckv_admin_run(self.admin, self.signals);
+    ckv_log(CKV_LOG_INFO, "stopping on %s: what was begun is done",
+            signal_number > 0 ? strsignal(signal_number) : "an error");
+    stop(&self);
+    return signal_number > 0 ? CKV_EXIT_DONE : CKV_EXIT_REFUSED;
+}
+
+static int serve(const struct ckv_arguments *given)
+{
+    struct ckv_arguments arguments = *given;
+    enum ckv_log_level level = CKV_LOG_INFO;
+    char host[256] = "node";
+    uint64_t max_size = 0;
+    if (arguments.max_size && ckv_read_size(arguments.max_size, &max_size) != CKV_OK)
+        return ckv_complain_usage("--max-size %s: give a size such as 512M, 64G or 1T",
+                                  arguments.max_size);
+    if (arguments.log_level && ckv_log_read_level(arguments.log_level, &level) != CKV_OK)
+        return ckv_complain_usage("--log-level %s: it is error, warning, info or debug",
+                                  arguments.log_level);
+    if (!arguments.store)
+        arguments.store = "lmdb";
+    if (strcmp(arguments.store, "lmdb") != 0 && strcmp(arguments.store, "sqlite") != 0 &&
+        strcmp(arguments.store, "memory") != 0 && strcmp(arguments.store, "array") != 0)
+        return ckv_complain_usage("--store %s: it is lmdb, sqlite, memory or array",
+                                  arguments.store);
+    if (!arguments.cluster)
+        arguments.cluster = "default";
+    if (strlen(arguments.cluster) == 0 || strlen(arguments.cluster) > 64)
+        return ckv_complain_usage("--cluster: a cluster's name has 1 to 64 characters");
+    gethostname(host, sizeof(host) - 1);
+    if (!arguments.node)
+        arguments.node = host;
+    ckv_log_set_level(level);
+    return run_node(&arguments, max_size);
+}
+
+const struct ckv_command ckv_command_serve = {
+    .name = "serve",
+    .operands = "",
+    .summary = "run a node in a data directory",
+    .help = "  --data DIR           the node's directory, made if absent (./curvekv-data)\n"
+            "  --cluster-key FILE   the cluster's key, 32 octets or 64 hex digits, mode 0600;\n"
+            "                       copied into DIR (default: the one in DIR, else a new one)\n"
+            "  --cluster NAME       the cluster's name (default)\n"
+            "  --node NAME          this node's name (the host's)\n"
+            "  --store ENGINE       lmdb, sqlite, memory or array (lmdb)\n"
+            "  --max-size SIZE      bound of the store, such as 512M or 64G (64G)\n"
+            "  --log-level LEVEL    error, warning, info or debug (info)\n"
+            "\n"
+            "Runs in the foreground and logs to standard error. SIGTERM and SIGINT finish what\n"
+            "was begun, then stop it.\n"
+            "\n"
+            "Examples:\n"
+            "  curvekv serve\n"
+            "  curvekv serve --data /var/lib/curvekv --cluster-key /etc/curvekv/cluster.key\n",
+    .options = "data cluster-key cluster node store max-size log-level",
+    .run = serve,
+};

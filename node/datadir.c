@@ -1,0 +1,247 @@
+#include "node/datadir.h"
+#include "core/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { CLUSTER_KEY_TEXT = 2 * CKV_CLUSTER_KEY_SIZE, NODE_ID_TEXT = 16 };
+
+static int error_of(int number)
+{
+    switch (number) {
+    case ENOENT:
+    case ENOTDIR:
+        return CKV_ERROR_NO_STORE;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return CKV_ERROR_PERMISSION;
+    case ENOSPC:
+    case EDQUOT:
+        return CKV_ERROR_DISK_FULL;
+    default:
+        return CKV_ERROR_IO;
+    }
+}
+
+static void join(char path[CKV_PATH_MAX], const char *dir, const char *name)
+{
+    snprintf(path, CKV_PATH_MAX, "%s/%s", dir, name);
+}
+
+/*  Writes SIZE octets to a new file, durably, and only then gives it its name: after a crash there
+   is the whole file or none.  */
+static int write_file(const char *path, const char *text, size_t size)
+{
+    char temporary[CKV_PATH_MAX];
+    if (snprintf(temporary, sizeof(temporary), "%s.new", path) >= (int)sizeof(temporary))
+        return CKV_ERROR_ARGUMENT;
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return error_of(errno);
+    int rc = CKV_OK;
+    ssize_t written = write(fd, text, size);
+    if (written != (ssize_t)size)
+        rc = written < 0 ? error_of(errno) : CKV_ERROR_DISK_FULL;
+    else if (fsync(fd) != 0)
+        rc = error_of(errno);
+    close(fd);
+    if (rc == CKV_OK && rename(temporary, path) != 0)
+        rc = error_of(errno);
+    if (rc != CKV_OK)
+        unlink(temporary);
+    return rc;
+}
+
+/*  Reads at most CAPACITY octets.  */
+static int read_file(const char *path, char *text, size_t capacity, size_t *size, mode_t *mode)
+{
+    struct stat file;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_of(errno);
+    ssize_t got = fstat(fd, &file) == 0 ? read(fd, text, capacity) : -1;
+    int rc = got < 0 ? error_of(errno) : CKV_OK;
+    close(fd);
+    *size = got < 0 ? 0 : (size_t)got;
+    *mode = file.st_mode;
+    return rc;
+}
+
+/*  Reads a cluster key, as 32 octets or as 64 hex digits with or without a line end.  */
+static int read_cluster_key(const char *path, uint8_t raw[CKV_CLUSTER_KEY_SIZE])
+{
+    char text[CLUSTER_KEY_TEXT + 3];
+    size_t size;
+    mode_t mode;
+    int rc = read_file(path, text, sizeof(text), &size, &mode);
+    if (rc != CKV_OK)
+        return rc;
+    if (mode & 077) {
+        rc = CKV_ERROR_CLUSTER_KEY_MODE;
+    } else if (size == CKV_CLUSTER_KEY_SIZE) {
+        memcpy(raw, text, size);
+    } else {
+        while (size > CLUSTER_KEY_TEXT && (text[size - 1] == '\n' || text[size - 1] == '\r'))
+            size--;
+        if (!ckv_text_unhex(raw, CKV_CLUSTER_KEY_SIZE, ckv_octets(text, size)))
+            rc = CKV_ERROR_CLUSTER_KEY_LENGTH;
+    }
+    sodium_memzero(text, sizeof(text));
+    return rc;
+}
+
+static int write_cluster_key(const char *path, const uint8_t raw[CKV_CLUSTER_KEY_SIZE])
+{
+    char text[CLUSTER_KEY_TEXT + 1];
+    sodium_bin2hex(text, sizeof(text), raw, CKV_CLUSTER_KEY_SIZE);
+    text[CLUSTER_KEY_TEXT] = '\n';
+    int rc = write_file(path, text, sizeof(text));
+    sodium_memzero(text, sizeof(text));
+    return rc;
+}
+
+/*  Finds, takes or makes the cluster key in RAW. BLAME is the file at fault.  */
+static int provide_cluster_key(struct ckv_datadir *self, const char *given, uint8_t *raw,
+                               char blame[CKV_PATH_MAX])
+{
+    uint8_t other[CKV_CLUSTER_KEY_SIZE];
+    char path[CKV_PATH_MAX];
+    join(path, self->path, "cluster.key");
+    memcpy(blame, path, CKV_PATH_MAX);
+    int rc = read_cluster_key(path, raw);
+    bool found = rc == CKV_OK;
+    if (!found && rc != CKV_ERROR_NO_STORE)
+        return rc;
+    if (given) {
+        snprintf(blame, CKV_PATH_MAX, "%s", given);
+        rc = read_cluster_key(given, other);
+        if (rc == CKV_OK && found && sodium_memcmp(raw, other, sizeof(other)) != 0)
+            rc = CKV_ERROR_WRONG_CLUSTER_KEY;
+        if (rc == CKV_OK)
+            memcpy(raw, other, sizeof(other));
+        sodium_memzero(other, sizeof(other));
+        if (rc != CKV_OK)
+            return rc;
+    }
+    if (found)
+        return CKV_OK;
+    if (!given)
+        randombytes_buf(raw, CKV_CLUSTER_KEY_SIZE);
+    self->made_cluster_key = !given;
+    memcpy(blame, path, CKV_PATH_MAX);
+    return write_cluster_key(path, raw);
+}
+
+static int open_cluster_key(struct ckv_datadir *self, const char *given, char blame[CKV_PATH_MAX])
+{
+    uint8_t raw[CKV_CLUSTER_KEY_SIZE];
+    int rc = provide_cluster_key(self, given, raw, blame);
+    if (rc == CKV_OK)
+        rc = ckv_cluster_key_new(&self->cluster_key, raw);
+    sodium_memzero(raw, sizeof(raw));
+    return rc;
+}
+
+static int open_node_id(struct ckv_datadir *self, char blame[CKV_PATH_MAX])
+{
+    uint8_t id[8];
+    char text[NODE_ID_TEXT + 1];
+    size_t size;
+    mode_t mode;
+    join(blame, self->path, "node.id");
+    int rc = read_file(blame, text, sizeof(text), &size, &mode);
+    if (rc == CKV_ERROR_NO_STORE) {
+        randombytes_buf(id, sizeof(id));
+        sodium_bin2hex(text, sizeof(text), id, sizeof(id));
+        text[NODE_ID_TEXT] = '\n';
+        self->made_node_id = true;
+        rc = write_file(blame, text, sizeof(text));
+    } else if (rc == CKV_OK && (size < NODE_ID_TEXT ||
+                                !ckv_text_unhex(id, sizeof(id), ckv_octets(text, NODE_ID_TEXT)))) {
+        rc = CKV_ERROR_STORE;
+    }
+    if (rc == CKV_OK)
+        self->node_id = ckv_get64(id);
+    return rc;
+}
+
+/*  Another open of the same lock, even by this process, is refused: flock belongs to the open file.
+ */
+static int lock_node(struct ckv_datadir *self, char blame[CKV_PATH_MAX])
+{
+    join(blame, self->path, "node.lock");
+    self->lock = open(blame, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (self->lock < 0)
+        return error_of(errno);
+    if (flock(self->lock, LOCK_EX | LOCK_NB) == 0)
+        return CKV_OK;
+    return errno == EWOULDBLOCK ? CKV_ERROR_IN_USE : error_of(errno);
+}
+
+int ckv_datadir_open(struct ckv_datadir *self, const char *dir, const char *cluster_key_file,
+                     char blame[CKV_PATH_MAX])
+{
+    *self = (struct ckv_datadir){ .lock = -1 };
+    snprintf(blame, CKV_PATH_MAX, "%s", dir);
+    if (strlen(dir) + sizeof("/certificates.sqlite-journal") > sizeof(self->path))
+        return CKV_ERROR_ARGUMENT;
+    snprintf(self->path, sizeof(self->path), "%s", dir);
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+        return error_of(errno);
+    int rc = lock_node(self, blame);
+    if (rc == CKV_OK)
+        rc = open_cluster_key(self, cluster_key_file, blame);
+    if (rc == CKV_OK)
+        rc = open_node_id(self, blame);
+    if (rc != CKV_OK)
+        ckv_datadir_close(self);
+    return rc;
+}
+
+void ckv_datadir_close(struct ckv_datadir *self)
+{
+    ckv_cluster_key_destroy(&self->cluster_key);
+    if (self->lock >= 0)
+        close(self->lock);
+    self->lock = -1;
+}
+
+int ckv_datadir_is_running(const char *dir)
+{
+    char path[CKV_PATH_MAX];
+    struct stat file;
+    if (stat(dir, &file) != 0)
+        return error_of(errno);
+    join(path, dir, "node.lock");
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : error_of(errno);
+    int running = flock(fd, LOCK_SH | LOCK_NB) != 0;
+    close(fd);
+    return running;
+}
+
+bool ckv_datadir_has_store(const char *dir, const char *engine)
+{
+    char path[CKV_PATH_MAX];
+    join(path, dir, strcmp(engine, "lmdb") == 0 ? "certificates.mdb" : "certificates.sqlite");
+    return access(path, F_OK) == 0;
+}
+
+int ckv_datadir_admin_endpoint(const char *dir, char endpoint[CKV_PATH_MAX])
+{
+    struct sockaddr_un address;
+    if (strlen(dir) + sizeof("/admin.sock") > sizeof(address.sun_path))
+        return CKV_ERROR_ARGUMENT;
+    snprintf(endpoint, CKV_PATH_MAX, "ipc://%s/admin.sock", dir);
+    return CKV_OK;
+}

@@ -1,0 +1,54 @@
+/*  datadir: the directory that is a node.
+
+        DIR/                       0700
+            cluster.key            0600, 64 hex digits: the secret of the cluster
+            node.id                16 hex digits: who this node is in revisions
+            node.lock              locked while a node runs
+            admin.sock             the admin service, 0600
+            certificates.*         the store
+
+    A process that finds a directory of its own (a node) opens it whole; the commands ask only
+    whether a node runs there.
+*/
+#ifndef CKV_DATADIR_H
+#define CKV_DATADIR_H
+
+#include "core/cluster_key.h"
+#include "core/error.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { CKV_PATH_MAX = 4096 };
+
+struct ckv_datadir {
+    char path[CKV_PATH_MAX / 2]; /* leaves room for the names in it */
+    struct ckv_cluster_key *cluster_key;
+    uint64_t node_id;
+    bool made_cluster_key; /* by this open, as opposed to found */
+    bool made_node_id;
+    int lock; /* descriptor */
+};
+
+/*  Opens DIR for a node; makes it, and what is absent in it, and locks it. CLUSTER_KEY_FILE, if not
+    NULL, is copied into a directory that has no cluster key, and must hold the same one otherwise
+    (CKV_ERROR_WRONG_CLUSTER_KEY). BLAME receives the path that an error is about. Errors:
+    CKV_ERROR_IN_USE, _PERMISSION, _CLUSTER_KEY_LENGTH, _CLUSTER_KEY_MODE, _DISK_FULL, _IO,
+    _NO_STORE (the parent is absent, or CLUSTER_KEY_FILE).  */
+int ckv_datadir_open(struct ckv_datadir *self, const char *dir, const char *cluster_key_file,
+                     char blame[CKV_PATH_MAX]);
+
+/*  Wipes the keys, unlocks.  */
+void ckv_datadir_close(struct ckv_datadir *self);
+
+/*  Whether a node runs in DIR: 1, 0, or CKV_ERROR_NO_STORE when there is no such directory, or
+    CKV_ERROR_PERMISSION.  */
+int ckv_datadir_is_running(const char *dir);
+
+/*  Whether DIR holds a store of ENGINE ("lmdb", "sqlite").  */
+bool ckv_datadir_has_store(const char *dir, const char *engine);
+
+/*  The ZeroMQ endpoint of the admin service in DIR. Returns CKV_ERROR_ARGUMENT when the path is too
+    long for a unix socket (107 octets).  */
+int ckv_datadir_admin_endpoint(const char *dir, char endpoint[CKV_PATH_MAX]);
+
+#endif

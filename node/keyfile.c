@@ -1,0 +1,208 @@
+#include "node/keyfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+static int error_of(int number)
+{
+    switch (number) {
+    case ENOENT:
+    case ENOTDIR:
+        return CKV_ERROR_NOT_FOUND;
+    case EEXIST:
+        return CKV_ERROR_EXISTS;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return CKV_ERROR_PERMISSION;
+    case ENOSPC:
+    case EDQUOT:
+        return CKV_ERROR_DISK_FULL;
+    default:
+        return CKV_ERROR_IO;
+    }
+}
+
+/*  Reads up to CAPACITY octets of PATH.  */
+static int read_all(const char *path, char *text, size_t capacity, size_t *size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a fifo must not block us */
+    if (fd < 0)
+        return error_of(errno);
+    ssize_t got;
+    *size = 0;
+    while (*size < capacity && (got = read(fd, text + *size, capacity - *size)) != 0) {
+        if (got < 0) {
+            close(fd);
+            return CKV_ERROR_IO;
+        }
+        *size += (size_t)got;
+    }
+    close(fd);
+    return CKV_OK;
+}
+
+int ckv_keyfile_read(struct ckv_certfile *self, const char *path, unsigned *line)
+{
+    enum { CAPACITY = CKV_CERTFILE_MAX + 1 };
+    size_t size;
+    char *text = malloc(CAPACITY);
+    *line = 0;
+    if (!text)
+        return CKV_ERROR_MEMORY;
+    int rc = read_all(path, text, CAPACITY, &size);
+    if (rc == CKV_OK)
+        rc = ckv_certfile_read(self, ckv_octets(text, size), line);
+    sodium_memzero(text, CAPACITY);
+    free(text);
+    return rc;
+}
+
+static bool is_stdout(const char *path)
+{
+    return !path || strcmp(path, "-") == 0;
+}
+
+int ckv_keyfile_take(struct ckv_keyfile *self, const char *path, bool force)
+{
+    self->path = path;
+    self->fd = -1;
+    if (is_stdout(path))
+        return CKV_OK;
+    if (!force && access(path, F_OK) == 0)
+        return CKV_ERROR_EXISTS;
+    if (snprintf(self->temporary, sizeof(self->temporary), "%s.XXXXXX", path) >=
+        (int)sizeof(self->temporary))
+        return CKV_ERROR_ARGUMENT;
+    self->fd = mkstemp(self->temporary); /* mode 0600 */
+    return self->fd < 0 ? error_of(errno) : CKV_OK;
+}
+
+static int write_all(int fd, const char *text, size_t size)
+{
+    while (size) {
+        ssize_t written = write(fd, text, size);
+        if (written < 0)
+            return error_of(errno);
+        text += written;
+        size -= (size_t)written;
+    }
+    return CKV_OK;
+}
+
+/*  link refuses a name that someone took meanwhile, rename does not.  */
+static int give_name(const struct ckv_keyfile *self, bool force)
+{
+    if (force)
+        return rename(self->temporary, self->path) == 0 ? CKV_OK : error_of(errno);
+    if (link(self->temporary, self->path) != 0)
+        return error_of(errno);
+    unlink(self->temporary);
+    return CKV_OK;
+}
+
+int ckv_keyfile_finish(struct ckv_keyfile *self, const struct ckv_certfile *certfile, bool force)
+{
+    size_t size;
+    char *text = malloc(CKV_CERTFILE_MAX);
+    int rc = text ? ckv_certfile_write(certfile, text, CKV_CERTFILE_MAX, &size) : CKV_ERROR_MEMORY;
+    if (rc == CKV_OK)
+        rc = write_all(is_stdout(self->path) ? STDOUT_FILENO : self->fd, text, size);
+    if (rc == CKV_OK && !is_stdout(self->path)) {
+        mode_t mode = ckv_certfile_is_secret(certfile) ? 0600 : 0644;
+        rc = fchmod(self->fd, mode) == 0 && fsync(self->fd) == 0 ? CKV_OK : error_of(errno);
+        if (rc == CKV_OK)
+            rc = give_name(self, force);
+        if (rc == CKV_OK)
+            self->temporary[0] = 0;
+    }
+    if (text) {
+        sodium_memzero(text, CKV_CERTFILE_MAX);
+        free(text);
+    }
+    return rc;
+}
+
+void ckv_keyfile_drop(struct ckv_keyfile *self)
+{
+    if (self->fd < 0)
+        return;
+    close(self->fd);
+    if (self->temporary[0])
+        unlink(self->temporary);
+    self->fd = -1;
+}
+
+bool ckv_passphrase_wanted(const struct ckv_arguments *arguments)
+{
+    return arguments->passphrase || arguments->passphrase_file;
+}
+
+/*  Asks on the terminal itself, not on standard input, with echo off.  */
+static int ask(const char *prompt, char passphrase[CKV_PASSPHRASE_MAX])
+{
+    struct termios normal, silent;
+    int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0 || tcgetattr(fd, &normal) != 0) {
+        if (fd >= 0)
+            close(fd);
+        return ckv_complain_usage("there is no terminal to ask for the passphrase on; use "
+                                  "--passphrase-file");
+    }
+    silent = normal;
+    silent.c_lflag &= ~(tcflag_t)ECHO;
+    tcsetattr(fd, TCSAFLUSH, &silent);
+    ssize_t size = -1;
+    if (write_all(fd, prompt, strlen(prompt)) == CKV_OK)
+        size = read(fd, passphrase, CKV_PASSPHRASE_MAX - 1);
+    tcsetattr(fd, TCSAFLUSH, &normal);
+    write_all(fd, "\n", 1);
+    close(fd);
+    if (size <= 0)
+        return ckv_complain_usage("no passphrase was given");
+    passphrase[size] = 0;
+    passphrase[strcspn(passphrase, "\r\n")] = 0;
+    return CKV_EXIT_DONE;
+}
+
+static int ask_twice(char passphrase[CKV_PASSPHRASE_MAX])
+{
+    char again[CKV_PASSPHRASE_MAX] = "";
+    int status = ask("Passphrase: ", passphrase);
+    if (status == CKV_EXIT_DONE)
+        status = ask("The same again: ", again);
+    if (status == CKV_EXIT_DONE && strcmp(passphrase, again) != 0)
+        status = ckv_complain_usage("the passphrases differ; try again");
+    sodium_memzero(again, sizeof(again));
+    return status;
+}
+
+int ckv_passphrase_get(const struct ckv_arguments *arguments, bool twice,
+                       char passphrase[CKV_PASSPHRASE_MAX])
+{
+    int status = CKV_EXIT_DONE;
+    if (arguments->passphrase_file) {
+        size_t size;
+        int rc = read_all(arguments->passphrase_file, passphrase, CKV_PASSPHRASE_MAX - 1, &size);
+        if (rc != CKV_OK) {
+            status = CKV_EXIT_USAGE;
+            fprintf(stderr, "curvekv: passphrase file %s: %s\n", arguments->passphrase_file,
+                    rc == CKV_ERROR_NOT_FOUND ? "there is no such file" : ckv_strerror(rc));
+        } else {
+            passphrase[size] = 0;
+            passphrase[strcspn(passphrase, "\r\n")] = 0;
+        }
+    } else {
+        status = twice ? ask_twice(passphrase) : ask("Passphrase: ", passphrase);
+    }
+    if (status == CKV_EXIT_DONE && !passphrase[0])
+        status = ckv_complain_usage("the passphrase is empty");
+    return status;
+}

@@ -1,0 +1,39 @@
+/*  keyfile: certificate files on the disk, and the passphrases that protect them.  */
+#ifndef CKV_KEYFILE_H
+#define CKV_KEYFILE_H
+
+#include "core/certfile.h"
+#include "node/command.h"
+
+enum { CKV_PASSPHRASE_MAX = 1024 };
+
+/*  Reads the certificate file PATH. Errors are those of ckv_certfile_read, and CKV_ERROR_NOT_FOUND,
+    CKV_ERROR_PERMISSION, CKV_ERROR_IO. SELF holds secrets: wipe it.  */
+int ckv_keyfile_read(struct ckv_certfile *self, const char *path, unsigned *line);
+
+/*  A file that is being made. Taken before the node is asked, so that a name that exists, or a
+    directory that cannot be written, is known before there is a certificate to lose.  */
+struct ckv_keyfile {
+    const char *path; /* NULL or "-": standard output */
+    char temporary[4096];
+    int fd;
+};
+
+/*  Takes the name PATH: CKV_ERROR_EXISTS unless FORCE.  */
+int ckv_keyfile_take(struct ckv_keyfile *self, const char *path, bool force);
+
+/*  Writes CERTFILE, with mode 0600 when it holds a secret, else 0644, and gives it its name.  */
+int ckv_keyfile_finish(struct ckv_keyfile *self, const struct ckv_certfile *certfile, bool force);
+
+/*  Lets go of the name, with nothing written.  */
+void ckv_keyfile_drop(struct ckv_keyfile *self);
+
+/*  Whether ARGUMENTS ask for a passphrase.  */
+bool ckv_passphrase_wanted(const struct ckv_arguments *arguments);
+
+/*  Gets the passphrase: the first line of --passphrase-file, or asked on the terminal, twice when
+    TWICE. Complains itself: returns an enum ckv_exit. Wipe PASSPHRASE.  */
+int ckv_passphrase_get(const struct ckv_arguments *arguments, bool twice,
+                       char passphrase[CKV_PASSPHRASE_MAX]);
+
+#endif
