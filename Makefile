@@ -18,16 +18,11 @@ VERSION = 0.1.0
 SOVERSION = 0
 B = build/$(VARIANT)
 
-ifneq ($(VARIANT),fuzz)
-CC_release = gcc
-CC_asan = gcc
-CC_tsan = gcc
-else
 CC_fuzz = clang
-endif
 CC := $(or $(CC_$(VARIANT)),$(CC))
 
-PACKAGES = libzmq libsodium lmdb sqlite3 jansson
+LIB_PACKAGES = libsodium lmdb sqlite3
+PACKAGES = $(LIB_PACKAGES) libzmq jansson
 WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Werror
 FLAGS_release = -O2 -g
 FLAGS_asan = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -38,6 +33,7 @@ CPPFLAGS += -I. -D_GNU_SOURCE -DCKV_VERSION='"$(VERSION)"'
 CFLAGS += -std=c11 -fPIC -fvisibility=hidden -pthread $(WARNINGS) $(FLAGS_$(VARIANT)) -MMD -MP
 LDFLAGS += -pthread $(FLAGS_$(VARIANT))
 LDLIBS = $(shell pkg-config --libs $(PACKAGES))
+LIB_LDLIBS = $(shell pkg-config --libs $(LIB_PACKAGES))
 
 # What a program links that opens a store or runs a handshake, and what only the node needs.
 LIB_SOURCES = $(wildcard core/*.c kv/*.c) node/library.c
@@ -62,31 +58,113 @@ all: $B/curvekv $B/libcurvekv.a $B/libcurvekv.so $(EXAMPLES)
 
 $B/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+	@echo "  cc    $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 
 $B/libcurvekv.a: $(LIB_OBJECTS)
-	rm -f $@ && ar rcs $@ $^
+	@echo "  ar    $@"
+	@rm -f $@ && ar rcs $@ $^
 
 $B/libcurvekv.so: $(LIB_OBJECTS)
-	$(CC) -shared -Wl,-soname,libcurvekv.so.$(SOVERSION) -o $B/libcurvekv.so.$(VERSION) $^ $(LDFLAGS) $(LDLIBS)
-	ln -sf libcurvekv.so.$(VERSION) $B/libcurvekv.so.$(SOVERSION)
-	ln -sf libcurvekv.so.$(SOVERSION) $@
+	@echo "  link  $@"
+	@$(CC) -shared -Wl,-soname,libcurvekv.so.$(SOVERSION) -o $B/libcurvekv.so.$(VERSION) $^ $(LDFLAGS) $(LIB_LDLIBS)
+	@ln -sf libcurvekv.so.$(VERSION) $B/libcurvekv.so.$(SOVERSION)
+	@ln -sf libcurvekv.so.$(SOVERSION) $@
 
 $B/curvekv: $(NODE_OBJECTS) $B/libcurvekv.a
-	$(CC) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+	@echo "  link  $@"
+	@$(CC) -o $@ $^ $(LDFLAGS) $(LDLIBS)
 
 $B/tests/unit/%: $B/tests/unit/%.o $(PART_OBJECTS) $B/libcurvekv.a
-	$(CC) -o $@ $^ $(LDFLAGS) $(LDLIBS) -lcmocka
+	@echo "  link  $@"
+	@$(CC) -o $@ $^ $(LDFLAGS) $(LDLIBS) -lcmocka
 
 $B/tests/fuzz/%: $B/tests/fuzz/%.o $(PART_OBJECTS) $B/libcurvekv.a
-	$(CC) -fsanitize=fuzzer -o $@ $^ $(LDFLAGS) $(LDLIBS)
+	@echo "  link  $@"
+	@$(CC) -fsanitize=fuzzer -o $@ $^ $(LDFLAGS) $(LDLIBS)
 
 $B/bench/%: $B/bench/%.o $(PART_OBJECTS) $B/libcurvekv.a
-	$(CC) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+	@echo "  link  $@"
+	@$(CC) -o $@ $^ $(LDFLAGS) $(LDLIBS)
 
 $B/examples/%: examples/%.c $B/libcurvekv.so
 	@mkdir -p $(@D)
-	$(CC) -I. -Inode $(CFLAGS) -o $@ $< -L$B -lcurvekv -Wl,-rpath,'$$ORIGIN/..' $(LDFLAGS)
+	@echo "  link  $@"
+	@$(CC) -I. -Inode $(CFLAGS) -o $@ $< -L$B -lcurvekv -Wl,-rpath,'$$ORIGIN/..' $(LDFLAGS)
 
 .SECONDARY:
 -include $(shell find build/$(VARIANT) -name '*.d' 2>/dev/null)
+
+# ---- what a person types ----
+
+.PHONY: packages
+packages:
+	@.ci/packages
+
+.PHONY: test
+test: packages
+	@$(MAKE) --no-print-directory VARIANT=release all tests
+	@tests/run release
+
+.PHONY: check-asan check-tsan
+check-asan check-tsan: check-%: packages
+	@$(MAKE) --no-print-directory VARIANT=$* all tests
+	@tests/run $*
+
+.PHONY: tests
+tests: $(UNIT_TESTS)
+
+.PHONY: fuzz
+fuzz: packages
+	@$(MAKE) --no-print-directory VARIANT=fuzz fuzzers
+	@tests/fuzz/run $(FUZZ_SECONDS)
+
+.PHONY: fuzzers
+fuzzers: $(FUZZERS)
+
+.PHONY: demo
+demo: packages
+	@$(MAKE) --no-print-directory all
+	@tests/demo
+
+.PHONY: bench
+bench: packages
+	@$(MAKE) --no-print-directory VARIANT=release all benches
+	@bench/run
+
+.PHONY: benches
+benches: $(BENCHES)
+
+SOURCES = $(wildcard core/*.c kv/*.c replication/*.c node/*.c bench/*.c examples/*.c tests/unit/*.c \
+                     tests/fuzz/*.c)
+HEADERS = $(wildcard core/*.h kv/*.h replication/*.h node/*.h bench/*.h tests/unit/*.h)
+
+.PHONY: lint
+lint: packages
+	clang-format --dry-run --Werror $(SOURCES) $(HEADERS)
+	tests/house
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+	    --suppress=missingIncludeSystem --error-exitcode=1 -I. -D_GNU_SOURCE \
+	    -DCKV_VERSION='""' core kv node
+	clang-tidy --quiet --warnings-as-errors='*' $(LIB_SOURCES) $(NODE_SOURCES) -- $(CPPFLAGS) -std=c11
+
+.PHONY: install
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
+	    $(DESTDIR)$(PREFIX)/include/curvekv/core
+	install $B/curvekv $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $B/libcurvekv.a $(DESTDIR)$(PREFIX)/lib
+	install -m 644 $B/libcurvekv.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib
+	ln -sf libcurvekv.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libcurvekv.so.$(SOVERSION)
+	ln -sf libcurvekv.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libcurvekv.so
+	install -m 644 $(PUBLIC_HEADERS) $(DESTDIR)$(PREFIX)/include/curvekv
+	install -m 644 $(CORE_PUBLIC_HEADERS) $(DESTDIR)$(PREFIX)/include/curvekv/core
+	printf '%s\n' 'Name: curvekv' \
+	    'Description: Replicated key-value cache of CurveZMQ certificates' \
+	    'Version: $(VERSION)' 'Requires.private: $(LIB_PACKAGES)' \
+	    'Cflags: -I$(PREFIX)/include/curvekv' 'Libs: -L$(PREFIX)/lib -lcurvekv' \
+	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/curvekv.pc
+
+.PHONY: clean
+clean:
+	rm -rf build

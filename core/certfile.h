@@ -97,10 +97,7 @@ int ckv_certfile_read(struct ckv_certfile *self, struct ckv_octets text, unsigne
     reads back the same, but for milliseconds of not_after and the case of metadata names. Returns
     CKV_ERROR_ARGUMENT when CAPACITY is not enough or the cluster's name cannot be written, else
     CKV_ERROR_ORGANISATION, CKV_ERROR_NUMBER or CKV_ERROR_METADATA for one that cannot. On error
-    TEXT is wiped.
-
-    CZMQ refuses a whole file for one metadata name of other characters than letters, digits and
-    $ - _ @ . & + /, or with / at an end. Such names are written as they are.  */
+    TEXT is wiped.  */
 int ckv_certfile_write(const struct ckv_certfile *self, char *text, size_t capacity, size_t *size);
 
 /*  Whether what ckv_certfile_write makes of SELF holds a secret, protected or not: such files are

@@ -56,8 +56,8 @@ static const struct entry entries[] = {
     { CKV_ERROR_NUMBER, "number",
       "a client number has at most 255 octets of UTF-8 text, without control characters" },
     { CKV_ERROR_METADATA, "metadata",
-      "metadata is name=value; a name is 1 to 255 ASCII characters, without spaces, quotes, = and "
-      "#, each only once; a value is UTF-8 text with at most one kind of quotes; 8192 octets in "
+      "metadata is name=value; a name is 1 to 255 of A-Z a-z 0-9 - _ . + $ @ & /, each only once; "
+      "a value is UTF-8 text with at most one kind of quotes; 8192 octets in "
       "all" },
     { CKV_ERROR_Z85, "z85", "a key has 40 characters of Z85 (RFC 32); copy it whole" },
     { CKV_ERROR_CERTFILE, "certfile",

@@ -24,13 +24,17 @@ int ckv_properties_next(struct ckv_octets *properties, struct ckv_property *prop
     return 1;
 }
 
-/*  Graphic ASCII, but nothing that a line of a certificate file gives a meaning.  */
+/*  CZMQ refuses a whole certificate file for one name with other characters, or with a slash at an
+    end.  */
 static bool is_name(struct ckv_octets name)
 {
-    if (name.size < 1 || name.size > NAME_MAX_SIZE)
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                  "-_.+$@&/";
+    if (name.size < 1 || name.size > NAME_MAX_SIZE || name.data[0] == '/' ||
+        name.data[name.size - 1] == '/')
         return false;
     for (size_t i = 0; i < name.size; i++)
-        if (name.data[i] < 0x21 || name.data[i] > 0x7e || strchr("=#\"'\\", name.data[i]))
+        if (name.data[i] == 0 || !strchr(allowed, name.data[i]))
             return false;
     return true;
 }
