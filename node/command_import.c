@@ -28,12 +28,19 @@ enum {
     PROGRESS_MS = 200,
 };
 
+/*  Paths put off to the end of a directory.  */
+struct paths {
+    char **items;
+    size_t count, capacity;
+};
+
 struct import {
     const struct ckv_arguments *arguments;
     struct ckv_client *client;
     char *paths[REGISTERS_IN_FLIGHT]; /* of the files at the node, by id modulo their number */
     int64_t sent, answered;
     uint64_t imported, unchanged, newer, conflicts, refused;
+    struct paths plain;
     uint64_t shown_at; /* when the progress line was last written */
     bool progress;
     int lost; /* the error that ended the import, or CKV_OK */
@@ -45,7 +52,7 @@ static void show_progress(struct import *self, bool last)
     if (!self->progress || (!last && now - self->shown_at < PROGRESS_MS))
         return;
     self->shown_at = now;
-    fprintf(stderr, "\r\033[K%llu imported, %llu unchanged, %llu refused%s",
+    fprintf(stderr, "\r\033[K%llu imported, %llu were there, %llu refused%s",
             (unsigned long long)self->imported, (unsigned long long)self->unchanged,
             (unsigned long long)self->refused, last ? "\r\033[K" : "");
     fflush(stderr);
@@ -183,21 +190,50 @@ static void send_registration(struct import *self, const struct ckv_certfile *fi
         self->lost = rc;
 }
 
-static void import_file(struct import *self, const char *path)
+static bool put_off(struct paths *self, const char *path)
+{
+    if (self->count == self->capacity) {
+        size_t capacity = 2 * self->capacity + 64;
+        char **items = realloc(self->items, capacity * sizeof(*items));
+        if (!items)
+            return false;
+        self->items = items;
+        self->capacity = capacity;
+    }
+    char *copy = strdup(path);
+    if (copy)
+        self->items[self->count++] = copy;
+    return copy != NULL;
+}
+
+/*  Imports the file, or with MAY_WAIT puts it off when it has no metadata: pyzmq writes metadata
+   into the secret file of a pair only, so the public one must not come first.  */
+static void import_file(struct import *self, const char *path, bool may_wait)
 {
     struct ckv_certfile *file = malloc(sizeof(*file));
-    unsigned line;
+    unsigned line = 0;
     int rc = file ? ckv_keyfile_read(file, path, &line) : CKV_ERROR_MEMORY;
-    if (rc == CKV_OK) {
+    if (rc != CKV_OK) {
+        refuse(self, path, line, ckv_strerror(rc));
+    } else if (!may_wait || file->metadata_size || !put_off(&self->plain, path)) {
         make_room(self);
         send_registration(self, file, path);
-    } else {
-        refuse(self, path, rc == CKV_ERROR_MEMORY ? 0 : line, ckv_strerror(rc));
     }
     if (file) {
         sodium_memzero(file, sizeof(*file)); /* the secret key never leaves this process */
         free(file);
     }
+}
+
+static void import_plain(struct import *self)
+{
+    for (size_t i = 0; i < self->plain.count; i++) {
+        if (self->lost == CKV_OK)
+            import_file(self, self->plain.items[i], false);
+        free(self->plain.items[i]);
+    }
+    free(self->plain.items);
+    self->plain = (struct paths){ 0 };
 }
 
 static int by_name(const FTSENT **a, const FTSENT **b)
@@ -214,7 +250,7 @@ static void import_directory(struct import *self, const char *path)
     while (tree && self->lost == CKV_OK && (entry = fts_read(tree))) {
         switch (entry->fts_info) {
         case FTS_F:
-            import_file(self, entry->fts_path);
+            import_file(self, entry->fts_path, true);
             break;
         case FTS_DNR:
         case FTS_ERR:
@@ -233,6 +269,7 @@ static void import_directory(struct import *self, const char *path)
     }
     if (tree)
         fts_close(tree);
+    import_plain(self);
     take_replies(self, 0, false);
 }
 
@@ -332,7 +369,7 @@ static void import_operand(struct import *self, const char *path)
     if (!dump && standard_input)
         refuse(self, "standard input", 0, ckv_strerror(CKV_ERROR_DUMP));
     else if (!dump)
-        import_file(self, path);
+        import_file(self, path, false);
     take_replies(self, 0, false);
 }
 
@@ -345,7 +382,7 @@ static void report(const struct import *self)
                       (json_int_t)self->conflicts, "refused", (json_int_t)self->refused));
         return;
     }
-    printf("%llu imported, %llu unchanged, %llu refused", (unsigned long long)self->imported,
+    printf("%llu imported, %llu were there, %llu refused", (unsigned long long)self->imported,
            (unsigned long long)self->unchanged, (unsigned long long)self->refused);
     if (self->newer)
         printf(", %llu newer", (unsigned long long)self->newer);

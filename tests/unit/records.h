@@ -10,6 +10,7 @@
 
 #include "core/certificate.h"
 #include "core/cluster_key.h"
+#include "core/storage_key.h"
 
 #include <sodium.h>
 #include <stdbool.h>

@@ -196,7 +196,7 @@ static void as_many_properties_as_fit_are_checked(void **state)
     unsigned count = 0;
     (void)state;
     while (snprintf(name, sizeof(name), "%c%02u", 'a' + (char)(count % 26), count / 26),
-           size + 8 <= sizeof(buffer) && put(name, "") == CKV_OK)
+           size + 16 <= sizeof(buffer) && put(name, "") == CKV_OK)
         count++;
     assert_in_range(count, 300, CAPACITY);
     assert_int_equal(check(), CKV_OK);
