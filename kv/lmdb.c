@@ -16,11 +16,10 @@
     apart in the record.
 */
 #include "kv/engine.h"
-#include "kv/filter.h"
+#include "kv/presence.h"
 
 #include <errno.h>
 #include <lmdb.h>
-#include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,9 +45,6 @@ struct store {
     uint8_t id[CKV_FILTER_ID_SIZE];
 };
 
-/*  Lookups without a filter between two attempts to find a new one.  */
-enum { REOPEN_EVERY = 4096 };
-
 struct lmdb {
     struct ckv_kv base;
     MDB_env *env;
@@ -57,19 +53,7 @@ struct lmdb {
     struct store store;
     bool read_only;
     uint64_t max_size;
-    char *filter_path;
-
-    /*  Filters. Readers take CURRENT without a lock, so whatever it was is kept until the close.
-       The lock orders the writer, who enters keys, and the builder.  */
-    _Atomic(struct ckv_filter *) current;
-    struct ckv_filter *next; /* the one being built */
-    struct ckv_filter **kept;
-    size_t kept_count;
-    pthread_mutex_t filter_lock;
-    pthread_t builder;
-    bool has_builder;
-    atomic_bool stop_builder;
-    atomic_uint unfiltered; /* lookups since the last attempt to find a filter */
+    struct ckv_presence *presence;
 };
 
 struct txn {
@@ -149,158 +133,21 @@ static uint64_t hash_of(const struct lmdb *self, struct ckv_octets key)
     return ckv_get64(hash);
 }
 
-/*  ---- filters ----  */
-
-static int keep_filter(struct lmdb *self, struct ckv_filter *filter)
-{
-    struct ckv_filter **kept = realloc(self->kept, (self->kept_count + 1) * sizeof(*kept));
-    if (!kept)
-        return CKV_ERROR_MEMORY;
-    self->kept = kept;
-    kept[self->kept_count++] = filter;
-    return CKV_OK;
-}
-
-static void enter_in_filters(struct lmdb *self, uint64_t hash, uint64_t position)
-{
-    pthread_mutex_lock(&self->filter_lock);
-    struct ckv_filter *current = atomic_load(&self->current);
-    if (current)
-        ckv_filter_insert(current, hash, position);
-    if (self->next)
-        ckv_filter_insert(self->next, hash, position);
-    pthread_mutex_unlock(&self->filter_lock);
-}
-
-/*  Enters what CURSOR walks over. The lock is let go between handfuls, so that a writer who enters
-   a key waits for microseconds.  */
-static int fill_filter(struct lmdb *self, MDB_cursor *cursor)
-{
-    enum { HANDFUL = 256 };
-    MDB_val hash, position;
-    int rc = mdb_cursor_get(cursor, &hash, &position, MDB_FIRST);
-    while (rc == MDB_SUCCESS && !atomic_load(&self->stop_builder)) {
-        pthread_mutex_lock(&self->filter_lock);
-        for (int i = 0; i < HANDFUL && rc == MDB_SUCCESS; i++) {
-            ckv_filter_insert(self->next, position_of(hash), position_of(position));
-            rc = mdb_cursor_get(cursor, &hash, &position, MDB_NEXT);
-        }
-        pthread_mutex_unlock(&self->filter_lock);
-    }
-    return error_of(rc);
-}
-
-static int walk_index(struct lmdb *self)
-{
-    MDB_txn *txn;
-    MDB_cursor *cursor;
-    int rc = mdb_txn_begin(self->env, NULL, MDB_RDONLY, &txn);
-    if (rc != MDB_SUCCESS)
-        return error_of(rc);
-    rc = mdb_cursor_open(txn, self->by_storage_key, &cursor);
-    if (rc == MDB_SUCCESS) {
-        rc = fill_filter(self, cursor);
-        mdb_cursor_close(cursor);
-    }
-    mdb_txn_abort(txn);
-    return rc;
-}
-
-/*  The builder's thread. A filter that cannot be finished is left unnamed: the index serves.  */
-static void *build_filter(void *argument)
-{
-    struct lmdb *self = argument;
-    bool whole = walk_index(self) == CKV_ERROR_NOT_FOUND; /* the walk came to the end */
-    pthread_mutex_lock(&self->filter_lock);
-    struct ckv_filter *old = atomic_load(&self->current);
-    if (whole && ckv_filter_complete(self->next) == CKV_OK) {
-        atomic_store(&self->current, self->next);
-        if (old)
-            ckv_filter_retire(old);
-    }
-    self->next = NULL;
-    pthread_mutex_unlock(&self->filter_lock);
-    return NULL;
-}
-
-static void stop_builder(struct lmdb *self)
-{
-    if (!self->has_builder)
-        return;
-    atomic_store(&self->stop_builder, true);
-    pthread_join(self->builder, NULL);
-    atomic_store(&self->stop_builder, false);
-    self->has_builder = false;
-}
-
-/*  Starts to build a filter with room for RECORDS. Called while no write transaction has changes,
-   or the builder's snapshot would miss what was entered only in the old one. Without space for it
-   the store goes on without it.  */
-static void start_builder(struct lmdb *self, uint64_t records)
-{
-    struct ckv_filter *filter;
-    stop_builder(self);
-    if (ckv_filter_create(&filter, self->filter_path, self->store.id, records) != CKV_OK)
-        return;
-    if (keep_filter(self, filter) != CKV_OK) {
-        ckv_filter_close(&filter);
-        return;
-    }
-    pthread_mutex_lock(&self->filter_lock);
-    self->next = filter;
-    pthread_mutex_unlock(&self->filter_lock);
-    self->has_builder = pthread_create(&self->builder, NULL, build_filter, self) == 0;
-    if (!self->has_builder)
-        self->next = NULL;
-}
-
-static bool wants_larger_filter(struct lmdb *self)
-{
-    pthread_mutex_lock(&self->filter_lock);
-    struct ckv_filter *current = atomic_load(&self->current);
-    bool wants = current && !self->next && ckv_filter_crowded(current);
-    pthread_mutex_unlock(&self->filter_lock);
-    return wants;
-}
-
-/*  For a process that only reads: looks for the filter that a node has made since.  */
-static void find_filter(struct lmdb *self)
-{
-    struct ckv_filter *filter, *current = atomic_load(&self->current);
-    if (current && ckv_filter_ready(current))
-        return;
-    if (pthread_mutex_trylock(&self->filter_lock) != 0)
-        return;
-    if (atomic_load(&self->current) == current &&
-        ckv_filter_open(&filter, self->filter_path, self->store.id) == CKV_OK) {
-        if (keep_filter(self, filter) == CKV_OK)
-            atomic_store(&self->current, filter);
-        else
-            ckv_filter_close(&filter);
-    }
-    pthread_mutex_unlock(&self->filter_lock);
-}
-
-static void count_unfiltered(struct lmdb *self)
-{
-    if (self->read_only &&
-        atomic_fetch_add(&self->unfiltered, 1) % REOPEN_EVERY == REOPEN_EVERY - 1)
-        find_filter(self);
-}
-
 /*  ---- open and close ----  */
+
+/*  DIRECTORY/NAME, which the caller frees, or NULL.  */
+static char *join(const char *directory, const char *name)
+{
+    char *path;
+    return asprintf(&path, "%s/%s", directory, name) < 0 ? NULL : path;
+}
 
 static void lmdb_close(struct ckv_kv *kv)
 {
     struct lmdb *self = lmdb_of(kv);
-    stop_builder(self);
-    for (size_t i = 0; i < self->kept_count; i++)
-        ckv_filter_close(&self->kept[i]);
-    free(self->kept);
-    free(self->filter_path);
+    ckv_presence_destroy(&self->presence); /* before the env, which its thread reads */
     if (self->env)
         mdb_env_close(self->env);
-    pthread_mutex_destroy(&self->filter_lock);
     free(self);
 }
 
@@ -386,30 +233,56 @@ static int open_contents(struct lmdb *self, const struct ckv_kv_options *options
     return rc;
 }
 
-static int open_filter(struct lmdb *self)
+/*  Offers what CURSOR, in the index by storage key, walks over.  */
+static int offer_all(MDB_cursor *cursor, struct ckv_presence_builder *builder)
+{
+    MDB_val hash, position;
+    int rc = mdb_cursor_get(cursor, &hash, &position, MDB_FIRST);
+    while (rc == MDB_SUCCESS &&
+           ckv_presence_offer(builder, position_of(hash), position_of(position)))
+        rc = mdb_cursor_get(cursor, &hash, &position, MDB_NEXT);
+    return rc == MDB_NOTFOUND ? CKV_OK : error_of(rc);
+}
+
+static int walk_index(void *store, struct ckv_presence_builder *builder)
+{
+    struct lmdb *self = store;
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    int rc = error_of(mdb_txn_begin(self->env, NULL, MDB_RDONLY, &txn));
+    if (rc != CKV_OK)
+        return rc;
+    rc = error_of(mdb_cursor_open(txn, self->by_storage_key, &cursor));
+    if (rc == CKV_OK) {
+        rc = offer_all(cursor, builder);
+        mdb_cursor_close(cursor);
+    }
+    mdb_txn_abort(txn);
+    return rc;
+}
+
+static int open_presence(struct lmdb *self, const char *directory)
 {
     struct ckv_kv_stats stats;
-    if (self->read_only) {
-        find_filter(self);
-        return CKV_OK;
-    }
-    int rc = ckv_filter_retire_file(self->filter_path);
-    if (rc == CKV_OK)
+    char *path = join(directory, filter_name);
+    if (!path)
+        return CKV_ERROR_MEMORY;
+    int rc = ckv_presence_new(&self->presence, path, self->store.id,
+                              self->read_only ? NULL : walk_index, self);
+    free(path);
+    if (rc == CKV_OK && !self->read_only) {
         rc = self->base.engine->stats(&self->base, &stats);
-    if (rc == CKV_OK)
-        start_builder(self, stats.records);
+        if (rc == CKV_OK)
+            ckv_presence_build(self->presence, stats.records);
+    }
     return rc;
 }
 
 static int open_all(struct lmdb *self, const struct ckv_kv_options *options)
 {
     int dead;
-    char *path;
-    if (asprintf(&self->filter_path, "%s/%s", options->directory, filter_name) < 0) {
-        self->filter_path = NULL;
-        return CKV_ERROR_MEMORY;
-    }
-    if (asprintf(&path, "%s/%s", options->directory, file_name) < 0)
+    char *path = join(options->directory, file_name);
+    if (!path)
         return CKV_ERROR_MEMORY;
     int rc = open_file(self, path, options->no_sync);
     free(path);
@@ -418,7 +291,7 @@ static int open_all(struct lmdb *self, const struct ckv_kv_options *options)
     if (rc == CKV_OK)
         rc = open_contents(self, options);
     if (rc == CKV_OK)
-        rc = open_filter(self);
+        rc = open_presence(self, options->directory);
     return rc;
 }
 
@@ -430,7 +303,6 @@ static int lmdb_open(struct ckv_kv **self_p, const struct ckv_kv_options *option
     self->base.engine = &ckv_kv_lmdb;
     self->read_only = options->read_only;
     self->max_size = options->max_size ? options->max_size : max_size_default;
-    pthread_mutex_init(&self->filter_lock, NULL);
     int rc = open_all(self, options);
     if (rc == CKV_OK)
         *self_p = &self->base;
@@ -457,14 +329,13 @@ static int lmdb_stats(struct ckv_kv *kv, struct ckv_kv_stats *stats)
     if (rc != MDB_SUCCESS)
         return error_of(rc);
 
-    struct ckv_filter *filter = atomic_load(&self->current);
     *stats = (struct ckv_kv_stats){
         .engine = self->base.engine->name,
         .records = records.ms_entries,
         .conflicts = conflicts.ms_entries,
         .bytes = (uint64_t)(info.me_last_pgno + 1) * records.ms_psize,
         .max_size = info.me_mapsize,
-        .filter_ready = filter && ckv_filter_ready(filter),
+        .filter_ready = self->presence && ckv_presence_ready(self->presence),
     };
     return CKV_OK;
 }
@@ -485,6 +356,14 @@ static int find_last(struct txn *self)
     return rc == MDB_NOTFOUND ? CKV_OK : error_of(rc);
 }
 
+/*  At the begin of a write transaction, when none has changes.  */
+static void grow_filter(struct lmdb *self)
+{
+    struct ckv_kv_stats stats;
+    if (ckv_presence_crowded(self->presence) && lmdb_stats(&self->base, &stats) == CKV_OK)
+        ckv_presence_build(self->presence, 2 * stats.records);
+}
+
 static int lmdb_begin(struct ckv_kv *kv, enum ckv_kv_mode mode, struct ckv_kv_txn **txn_p)
 {
     struct lmdb *lmdb = lmdb_of(kv);
@@ -498,11 +377,7 @@ static int lmdb_begin(struct ckv_kv *kv, enum ckv_kv_mode mode, struct ckv_kv_tx
     self->base.mode = mode;
     int rc = error_of(mdb_txn_begin(lmdb->env, NULL, writes ? 0 : MDB_RDONLY, &self->mdb));
     if (rc == CKV_OK && writes) {
-        if (wants_larger_filter(lmdb)) {
-            struct ckv_kv_stats stats;
-            if (lmdb_stats(kv, &stats) == CKV_OK)
-                start_builder(lmdb, 2 * stats.records);
-        }
+        grow_filter(lmdb);
         rc = find_last(self);
         if (rc != CKV_OK)
             mdb_txn_abort(self->mdb);
@@ -568,11 +443,7 @@ static int get_filtered(const struct lmdb *lmdb, MDB_txn *mdb, struct ckv_octets
                         uint64_t hash, struct ckv_octets *record, bool *sure)
 {
     uint64_t positions[CKV_FILTER_WIDTH];
-    const struct ckv_filter *filter = atomic_load_explicit(&lmdb->current, memory_order_acquire);
-    *sure = false;
-    if (!filter)
-        return CKV_ERROR_NOT_FOUND;
-    unsigned count = ckv_filter_probe(filter, hash, positions, sure);
+    unsigned count = ckv_presence_probe(lmdb->presence, hash, positions, sure);
     for (unsigned i = 0; i < count; i++) {
         int rc = get_at(lmdb, mdb, positions[i], record);
         if (rc == CKV_OK && has_storage_key(*record, storage_key))
@@ -629,7 +500,6 @@ static int lmdb_get(struct ckv_kv_txn *txn, struct ckv_octets storage_key,
     int rc = get_filtered(lmdb, self->mdb, storage_key, hash, record, &sure);
     if (rc != CKV_ERROR_NOT_FOUND || sure)
         return rc;
-    count_unfiltered(lmdb);
     return get_indexed(self, lmdb->by_storage_key, hash, 0, matches_storage_key, &storage_key,
                        record, &position);
 }
@@ -702,7 +572,7 @@ static int put_new(struct txn *self, const struct ckv_certificate *certificate)
         rc = index_client_public_key(self, certificate->client_public_key, position, true);
     if (rc == CKV_OK) {
         self->last = position;
-        enter_in_filters(lmdb, hash, position);
+        ckv_presence_enter(lmdb->presence, hash, position);
     }
     return rc;
 }

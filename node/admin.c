@@ -61,23 +61,30 @@ static uint64_t now_ms(void)
 
 /*  ---- replies ----  */
 
-static void wipe_and_free(void *data, void *size)
+/*  What a frame is sent from: its size, then its octets.  */
+struct parcel {
+    size_t size;
+    uint8_t octets[];
+};
+
+static void wipe_and_free(void *data, void *parcel)
 {
-    sodium_memzero(data, (size_t)size);
-    free(data);
+    sodium_memzero(data, ((struct parcel *)parcel)->size);
+    free(parcel);
 }
 
 /*  Sends a copy of SIZE octets that is wiped when it has gone out.  */
 static void send_frame(struct ckv_admin *self, const void *data, size_t size, int flags)
 {
     zmq_msg_t frame;
-    void *copy = malloc(size ? size : 1);
-    if (!copy)
+    struct parcel *parcel = malloc(sizeof(*parcel) + size);
+    if (!parcel)
         return;
+    parcel->size = size;
     if (size)
-        memcpy(copy, data, size);
-    if (zmq_msg_init_data(&frame, copy, size, wipe_and_free, (void *)size) != 0) {
-        free(copy);
+        memcpy(parcel->octets, data, size);
+    if (zmq_msg_init_data(&frame, parcel->octets, size, wipe_and_free, parcel) != 0) {
+        free(parcel);
         return;
     }
     if (zmq_msg_send(&frame, self->router, flags) < 0)

@@ -7,7 +7,7 @@
             assert_int_equal(merge_alone(self, (struct plan){ .number = 1 }), CKV_KV_NEW);
         }
 
-        static const struct test tests[] = { { "a_promise", a_promise, ANY } };
+        static const struct test tests[] = { TEST(a_promise, ANY) };
 
         int main(void)
         {
@@ -36,6 +36,10 @@ struct test {
     void (*function)(void **state);
     unsigned traits;
 };
+
+/* clang-format off */
+#define TEST(name, traits) { #name, name, traits }
+/* clang-format on */
 
 struct engine {
     const char *name;

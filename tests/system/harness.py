@@ -1,0 +1,360 @@
+"""What the system tests share: a place of their own, nodes in it, the command, the admin socket.
+
+A test is a function that takes its place, named after the promise that it checks:
+
+    from harness import *
+
+    @test
+    def a_registered_client_is_resolved(place):
+        node = place.node()
+        node.done("register", "--key", "42", "--out", place.path("42.cert"))
+        equal(node.json("resolve", "42")["storage_key"], "42")
+
+    main()
+
+It fails by any exception. main() prints TAP. What a test started is stopped when it ends, by its
+process id, and its directory removed. The command under test is $CURVEKV.
+"""
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+import zmq
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+CURVEKV = os.path.abspath(os.environ.get("CURVEKV", os.path.join(ROOT, "build/release/curvekv")))
+DEADLINE_S = 60
+COMMANDS = ["serve", "register", "resolve", "list", "revoke", "rotate", "import", "export", "show",
+            "status"]
+DONE, REFUSED, USAGE, NOT_REACHABLE = 0, 1, 2, 3
+
+tests = []
+
+
+class Skip(Exception):
+    """The machine cannot run this test; says why."""
+
+
+def test(function):
+    tests.append(function)
+    return function
+
+
+# ---- what is expected ----
+
+def true(condition, about=""):
+    if not condition:
+        raise AssertionError(str(about))
+
+
+def equal(got, expected, about=""):
+    if got != expected:
+        raise AssertionError(f"{about} got {got!r}, expected {expected!r}")
+
+
+def contains(text, *parts):
+    for part in parts:
+        if part not in text:
+            raise AssertionError(f"{part!r} is not in {text!r}")
+
+
+def lacks(text, *parts):
+    for part in parts:
+        if part in text:
+            raise AssertionError(f"{part!r} is in {text!r}")
+
+
+def until(condition, about, seconds=DEADLINE_S):
+    """Waits until CONDITION() is true, and returns what it returned."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {about}")
+        time.sleep(0.01)
+
+
+def mode(path):
+    return stat.S_IMODE(os.lstat(path).st_mode)
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def write(path, content, permissions=0o644):
+    if isinstance(content, str):
+        content = content.encode()
+    with open(path, "wb") as file:
+        file.write(content)
+    os.chmod(path, permissions)
+    return path
+
+
+def check_sanitizers(text):
+    for word in ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:"):
+        lacks(text, word)
+
+
+# ---- the command ----
+
+class Result:
+    """How a command ended, and what it said."""
+
+    def __init__(self, arguments, process, out, err):
+        self.arguments = arguments
+        self.status = process.returncode
+        self.raw = out
+        self.out = out.decode("utf-8", "surrogateescape")
+        self.err = err.decode("utf-8", "surrogateescape")
+        check_sanitizers(self.err)
+
+    def __str__(self):
+        return f"{self.arguments} -> {self.status}\nstdout: {self.out}\nstderr: {self.err}"
+
+    def ended(self, status, *sentences):
+        """Ended with STATUS, and said each of SENTENCES on standard error."""
+        if self.status != status or not all(sentence in self.err for sentence in sentences):
+            raise AssertionError(f"expected {status} with {sentences}:\n{self}")
+        if status != DONE and "--json" not in self.arguments:
+            true(self.err.startswith("curvekv: ") or "refused " in self.err, self)
+        return self
+
+    def objects(self):
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def run(*arguments, stdin=b"", seconds=DEADLINE_S, prefix=(), binary=None, **more):
+    """Runs the command to its end."""
+    environment = {k: v for k, v in os.environ.items() if k != "CURVEKV_DATA"}
+    environment.update(more.pop("environment", {}))
+    command = [*prefix, binary or CURVEKV, *arguments]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env=environment, **more)
+    try:
+        out, err = process.communicate(stdin, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        raise AssertionError(f"no end within {seconds} s: {command}: {err!r}")
+    return Result(list(arguments), process, out, err)
+
+
+# ---- a node ----
+
+class Node:
+    def __init__(self, place, name, options, binary=None, prefix=()):
+        self.data = place.path(name)
+        self.log_path = place.path(name + ".log")
+        self.options = options
+        self.binary = binary or CURVEKV
+        self.prefix = prefix
+        self.process = None
+        self.admins = []
+
+    def spawn(self):
+        """Starts the process and does not wait for the node."""
+        environment = {k: v for k, v in os.environ.items() if k != "CURVEKV_DATA"}
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                [*self.prefix, self.binary, "serve", "--data", self.data, *self.options],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+        return self
+
+    def start(self):
+        self.spawn()
+        until(lambda: "ready:" in self.log() or self.process.poll() is not None, "ready")
+        if self.process.poll() is not None:
+            raise AssertionError(f"the node ended with {self.process.returncode}: {self.log()}")
+        self.run("status").ended(DONE)
+        return self
+
+    def log(self):
+        return read(self.log_path).decode("utf-8", "surrogateescape")
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def wait(self, seconds=DEADLINE_S):
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the node does not end: {self.log()}")
+
+    def stop(self, number=signal.SIGTERM):
+        """Tells the node to stop, and checks that it ended well."""
+        self.process.send_signal(number)
+        status = self.wait()
+        check_sanitizers(self.log())
+        equal(status, 0, f"the node's exit status; its log: {self.log()}")
+        return self
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        return self
+
+    def restart(self):
+        return self.stop().start()
+
+    def end(self):
+        """However the test ended. Returns what the node has to say against it."""
+        for admin in self.admins:
+            admin.close()
+        if self.running():
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                return "the node did not stop on SIGTERM"
+        return None
+
+    def run(self, command, *arguments, **more):
+        return run(command, "--data", self.data, *arguments, **more)
+
+    def done(self, command, *arguments, **more):
+        return self.run(command, *arguments, **more).ended(DONE)
+
+    def json(self, command, *arguments):
+        """Runs a command with --json and returns its one object."""
+        objects = self.done(command, "--json", *arguments).objects()
+        equal(len(objects), 1)
+        return objects[0]
+
+    def objects(self, command, *arguments):
+        return self.done(command, "--json", *arguments).objects()
+
+    def status(self):
+        return self.json("status")
+
+    def admin(self):
+        admin = Admin(self.data)
+        self.admins.append(admin)
+        return admin
+
+
+class Admin:
+    """A client of a node's admin socket that pipelines."""
+
+    def __init__(self, data):
+        self.context = zmq.Context()
+        self.socket = self.context.socket(zmq.DEALER)
+        self.socket.set(zmq.LINGER, 0)
+        self.socket.set(zmq.SNDHWM, 0)
+        self.socket.set(zmq.RCVHWM, 0)
+        self.socket.connect(f"ipc://{data}/admin.sock")
+
+    def send(self, command, entries=None, **members):
+        frames = [json.dumps({"command": command, **members}).encode()]
+        if entries is not None:
+            frames.append(entries)
+        self.socket.send_multipart(frames)
+
+    def send_raw(self, *frames):
+        self.socket.send_multipart(frames)
+
+    def receive(self, seconds=DEADLINE_S):
+        """The next reply: its object and its further frames. None when there is none in time."""
+        if not self.socket.poll(int(seconds * 1000)):
+            return None
+        first, *rest = self.socket.recv_multipart()
+        return json.loads(first), rest
+
+    def call(self, command, entries=None, **members):
+        self.send(command, entries, **members)
+        reply = self.receive()
+        true(reply is not None, f"no reply to {command}")
+        return reply[0]
+
+    def close(self):
+        self.socket.close()
+        self.context.term()
+
+
+# ---- the place ----
+
+class Place:
+    """A directory of a test's own, with what the test starts in it."""
+
+    def __init__(self):
+        self.root = tempfile.mkdtemp(prefix="ckv", dir="/tmp")
+        self.nodes = []
+        self.at_end = []
+
+    def path(self, *names):
+        return os.path.join(self.root, *names)
+
+    def directory(self, *names):
+        os.makedirs(self.path(*names))
+        return self.path(*names)
+
+    def node(self, *options, name="n", start=True, **more):
+        node = Node(self, name, options, **more)
+        self.nodes.append(node)
+        return node.start() if start else node
+
+    def compile(self, source, *libraries):
+        """Compiles a C program of tests/system into this place."""
+        program = self.path(os.path.basename(source)[:-2])
+        subprocess.run(["cc", "-o", program, os.path.join(HERE, source), *libraries], check=True)
+        return program
+
+    def end(self):
+        complaints = [node.end() for node in self.nodes]
+        for node in self.nodes:
+            if os.path.exists(node.log_path):
+                try:
+                    check_sanitizers(node.log())
+                except AssertionError as error:
+                    complaints.append(f"{error}")
+        for action in reversed(self.at_end):
+            action()
+        shutil.rmtree(self.root, ignore_errors=True)
+        return [complaint for complaint in complaints if complaint]
+
+
+def run_test(number, function):
+    place = Place()
+    verdict, about = "ok", []
+    skipped = ""
+    try:
+        function(place)
+    except Skip as reason:
+        skipped = f" # SKIP {reason}"
+    except Exception:
+        verdict, about = "not ok", traceback.format_exc().splitlines()
+        for node in place.nodes:
+            if os.path.exists(node.log_path):
+                about += [f"log of {node.data}:", *node.log().splitlines()[-20:]]
+    finally:
+        complaints = place.end()
+    if complaints:
+        verdict = "not ok"
+        about += [line for complaint in complaints for line in complaint.splitlines()]
+    print(f"{verdict} {number} - {function.__name__}{skipped}")
+    for line in about:
+        print("# " + line[:2000].encode("utf-8", "backslashreplace").decode())
+    sys.stdout.flush()
+    return verdict == "ok"
+
+
+def main():
+    """Runs all tests, or those whose names are given, and says how they went."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that places end
+    chosen = [f for f in tests if len(sys.argv) < 2 or f.__name__ in sys.argv[1:]]
+    print(f"1..{len(chosen)}", flush=True)
+    results = [run_test(i + 1, function) for i, function in enumerate(chosen)]
+    sys.exit(0 if all(results) else 1)
