@@ -186,6 +186,8 @@ void ckv_filter_close(struct ckv_filter **self_p)
     *self_p = NULL;
     if (!self)
         return;
+    if (self->head && self->temporary && atomic_load(&self->head->state) == BUILDING)
+        unlink(self->temporary);
     if (self->head)
         munmap(self->head, self->size);
     free(self->path);

@@ -46,7 +46,8 @@ int ckv_filter_create(struct ckv_filter **self_p, const char *path,
 int ckv_filter_open(struct ckv_filter **self_p, const char *path,
                     const uint8_t store_id[CKV_FILTER_ID_SIZE]);
 
-/*  Unmaps. The file stays. *SELF_P becomes NULL.  */
+/*  Unmaps. A file that was made and not completed is removed, any other stays. *SELF_P becomes
+ * NULL.  */
 void ckv_filter_close(struct ckv_filter **self_p);
 
 /*  Makes sure that no process goes on trusting the filter file at PATH, if there is one, and
