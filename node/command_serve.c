@@ -121,6 +121,14 @@ static int run_node(const struct ckv_arguments *arguments, uint64_t max_size)
     return signal_number > 0 ? CKV_EXIT_DONE : CKV_EXIT_REFUSED;
 }
 
+/*  The engine whose store is in DIR, or NULL.  */
+static const char *found_store(const char *dir)
+{
+    return ckv_datadir_has_store(dir, "lmdb")     ? "lmdb"
+           : ckv_datadir_has_store(dir, "sqlite") ? "sqlite"
+                                                  : NULL;
+}
+
 static int serve(const struct ckv_arguments *given)
 {
     struct ckv_arguments arguments = *given;
@@ -133,8 +141,13 @@ static int serve(const struct ckv_arguments *given)
     if (arguments.log_level && ckv_log_read_level(arguments.log_level, &level) != CKV_OK)
         return ckv_complain_usage("--log-level %s: it is error, warning, info or debug",
                                   arguments.log_level);
+    const char *found = found_store(arguments.data);
     if (!arguments.store)
-        arguments.store = "lmdb";
+        arguments.store = found ? found : "lmdb";
+    if (found && strcmp(found, arguments.store) != 0)
+        return ckv_complain_usage("%s holds a %s store; to change it, export, begin a new "
+                                  "directory with the same cluster key, and import",
+                                  arguments.data, found);
     if (strcmp(arguments.store, "lmdb") != 0 && strcmp(arguments.store, "sqlite") != 0 &&
         strcmp(arguments.store, "memory") != 0 && strcmp(arguments.store, "array") != 0)
         return ckv_complain_usage("--store %s: it is lmdb, sqlite, memory or array",
@@ -159,7 +172,8 @@ const struct ckv_command ckv_command_serve = {
             "                       copied into DIR (default: the one in DIR, else a new one)\n"
             "  --cluster NAME       the cluster's name (default)\n"
             "  --node NAME          this node's name (the host's)\n"
-            "  --store ENGINE       lmdb, sqlite, memory or array (lmdb)\n"
+            "  --store ENGINE       lmdb, sqlite, memory or array (the one in DIR,\n"
+            "                       else lmdb)\n"
             "  --max-size SIZE      bound of the store, such as 512M or 64G (64G)\n"
             "  --log-level LEVEL    error, warning, info or debug (info)\n"
             "\n"

@@ -215,6 +215,20 @@ void ckv_datadir_close(struct ckv_datadir *self)
     self->lock = -1;
 }
 
+int ckv_datadir_cluster_key(struct ckv_cluster_key **key_p, const char *dir)
+{
+    uint8_t raw[CKV_CLUSTER_KEY_SIZE];
+    char path[CKV_PATH_MAX];
+    *key_p = NULL;
+    if (snprintf(path, sizeof(path), "%s/cluster.key", dir) >= (int)sizeof(path))
+        return CKV_ERROR_ARGUMENT;
+    int rc = read_cluster_key(path, raw);
+    if (rc == CKV_OK)
+        rc = ckv_cluster_key_new(key_p, raw);
+    sodium_memzero(raw, sizeof(raw));
+    return rc;
+}
+
 int ckv_datadir_is_running(const char *dir)
 {
     char path[CKV_PATH_MAX];

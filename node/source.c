@@ -20,6 +20,11 @@ static int open_store(struct ckv_source *self, const struct ckv_arguments *argum
         }
     if (rc == CKV_OK)
         rc = ckv_kv_begin(self->kv, CKV_KV_READ, &self->txn);
+    if (rc == CKV_OK && ckv_datadir_cluster_key(&self->cluster_key, arguments->data) != CKV_OK)
+        fprintf(stderr,
+                "curvekv: %s/cluster.key cannot be read; certificates are shown without "
+                "being verified\n",
+                arguments->data);
     return rc;
 }
 
@@ -49,6 +54,7 @@ void ckv_source_close(struct ckv_source *self)
         ckv_kv_abort(&self->txn);
     if (self->kv)
         ckv_kv_close(&self->kv);
+    ckv_cluster_key_destroy(&self->cluster_key);
 }
 
 /*  A record from outside, parsed, and its content checked: it goes to a terminal.  */
@@ -65,6 +71,8 @@ static int resolve_in_store(struct ckv_source *self, const struct ckv_storage_ke
                          : ckv_kv_find(self->txn, client_public_key, view);
     if (rc == CKV_OK)
         rc = view_record(view->record, view);
+    if (rc == CKV_OK && self->cluster_key)
+        rc = ckv_certificate_verify(view, self->cluster_key);
     return rc == CKV_OK ? ckv_certificate_valid_at(view, ckv_now()) : rc;
 }
 

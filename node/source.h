@@ -12,6 +12,7 @@ struct ckv_source {
     struct ckv_client *client; /* or, while the node is down: */
     struct ckv_kv *kv;
     struct ckv_kv_txn *txn;
+    struct ckv_cluster_key *cluster_key; /* NULL when it cannot be read: records go unverified */
     uint8_t record[CKV_RECORD_MAX];
 };
 

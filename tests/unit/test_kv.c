@@ -75,6 +75,60 @@ static void any_octets_are_a_storage_key(void **state)
     ckv_kv_abort(&txn);
 }
 
+/*  The 24 upper bits of SipHash under a key of zeros, which are what the memory engine keeps of it,
+    and the 6 lower ones, which are the place in its first table.  */
+static uint32_t tag_of(unsigned number)
+{
+    static const uint8_t zeros[crypto_shorthash_KEYBYTES];
+    uint8_t hash[crypto_shorthash_BYTES];
+    char text[16];
+    struct ckv_octets key = number_key(number, text);
+    crypto_shorthash(hash, key.data, key.size, zeros);
+    return ckv_get32(hash) >> 8 << 6 | (hash[7] & 0x3f);
+}
+
+struct tagged {
+    uint32_t tag;
+    unsigned number;
+};
+
+static int compare_tags(const void *a, const void *b)
+{
+    const struct tagged *left = a, *right = b;
+    return (left->tag > right->tag) - (left->tag < right->tag);
+}
+
+static void storage_keys_with_much_the_same_hash_are_told_apart(void **state)
+{
+    enum { NUMBERS_TRIED = 300000 };
+    struct fixture *self = *state;
+    struct ckv_certificate view;
+    struct tagged *tags = malloc(NUMBERS_TRIED * sizeof(*tags));
+    unsigned pairs = 0;
+    assert_non_null(tags);
+    for (unsigned i = 0; i < NUMBERS_TRIED; i++)
+        tags[i] = (struct tagged){ tag_of(i), i };
+    qsort(tags, NUMBERS_TRIED, sizeof(*tags), compare_tags);
+    for (unsigned i = 1; i < NUMBERS_TRIED && pairs < 10; i++) {
+        unsigned a = tags[i - 1].number, b = tags[i].number;
+        if (tags[i - 1].tag != tags[i].tag)
+            continue;
+        assert_int_equal(merge_alone(self, (struct plan){ .number = a }), CKV_KV_NEW);
+        struct ckv_kv_txn *txn = begin(self, CKV_KV_READ);
+        assert_int_equal(get(txn, b, &view), CKV_ERROR_NOT_FOUND);
+        ckv_kv_abort(&txn);
+        assert_int_equal(merge_alone(self, (struct plan){ .number = b, .revision = 2 }),
+                         CKV_KV_NEW);
+        txn = begin(self, CKV_KV_READ);
+        assert_revision(txn, a, 1);
+        assert_revision(txn, b, 2);
+        ckv_kv_abort(&txn);
+        pairs++;
+    }
+    assert_int_equal(pairs, 10);
+    free(tags);
+}
+
 static void only_numbers_are_storage_keys(void **state)
 {
     static const char *const good[] = { "0", "9", "10", "16777215" };
@@ -105,6 +159,7 @@ static void the_active_and_newest_certificate_of_a_client_is_found(void **state)
     struct fixture *self = *state;
     struct ckv_certificate view;
     const struct plan plans[] = {
+        { .number = 7, .client = 9, .revision = 15, .state = CKV_STATE_REVOKED },
         { .number = 5, .client = 9, .revision = 7 },
         { .number = 6, .client = 9, .revision = 20, .state = CKV_STATE_REVOKED },
         { .number = 3, .client = 9, .revision = 9 },
@@ -112,7 +167,7 @@ static void the_active_and_newest_certificate_of_a_client_is_found(void **state)
         { .number = 12, .client = 9, .revision = 9 },
         { .number = 4, .client = 9, .revision = 8 },
     };
-    const unsigned expected[] = { 5, 5, 3, 3, 3, 3 };
+    const unsigned expected[] = { 7, 5, 5, 3, 3, 3, 3 };
     for (size_t i = 0; i < sizeof(plans) / sizeof(*plans); i++) {
         merge_alone(self, plans[i]);
         struct ckv_kv_txn *txn = begin(self, CKV_KV_READ);
@@ -466,6 +521,14 @@ static void assert_batches(struct fixture *self, unsigned batches)
     ckv_kv_abort(&txn);
 }
 
+static uint64_t count_bytes(struct fixture *self)
+{
+    struct ckv_kv_stats stats;
+    assert_int_equal(ckv_kv_stats(self->kv, &stats), CKV_OK);
+    assert_true(stats.bytes <= stats.max_size);
+    return stats.bytes;
+}
+
 static void a_full_store_says_so_loses_nothing_and_goes_on(void **state)
 {
     struct fixture *self = *state;
@@ -492,8 +555,10 @@ static void a_full_store_says_so_loses_nothing_and_goes_on(void **state)
         assert_int_equal(merge_alone(self, (struct plan){ .number = batches * 10 }), CKV_KV_NEW);
     } else {
         /*  A smaller state of what is there makes room.  */
+        uint64_t bytes = count_bytes(self);
         assert_int_equal(merge_alone(self, (struct plan){ .number = 0, .revision = 2 }),
                          CKV_KV_NEWER);
+        assert_true(count_bytes(self) < bytes - 4000);
         assert_int_equal(merge_alone(self, (struct plan){ .number = batches * 10 }), CKV_KV_NEW);
     }
 }
@@ -697,6 +762,7 @@ static const struct test tests[] = {
     TEST(what_is_merged_is_got_found_and_walked, ANY),
     TEST(what_is_not_there_is_not_found, ANY),
     TEST(any_octets_are_a_storage_key, ANY_KEY),
+    TEST(storage_keys_with_much_the_same_hash_are_told_apart, ANY),
     TEST(only_numbers_are_storage_keys, NUMBERS),
     TEST(the_active_and_newest_certificate_of_a_client_is_found, ANY),
     TEST(a_rotated_client_public_key_is_not_found_any_more, ANY),

@@ -421,6 +421,21 @@ static void rows_changed_by_hand_are_damaged_not_believed(void **state)
     ckv_kv_abort(&txn);
 }
 
+static void somebody_else_writes_before_or_after_a_transaction(void **state)
+{
+    struct fixture *self = *state;
+    char path[512];
+    sqlite3 *db;
+    path_of(self, path);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    struct ckv_kv_txn *txn = begin(self, CKV_KV_WRITE);
+    assert_int_equal(sqlite3_exec(db, "DELETE FROM side_rows", NULL, NULL, NULL), SQLITE_BUSY);
+    assert_int_equal(merge_plan(self, txn, (struct plan){ .number = 1 }), CKV_KV_NEW);
+    commit(txn);
+    assert_int_equal(sqlite3_exec(db, "DELETE FROM side_rows", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
 static void another_version_of_the_file_is_refused(void **state)
 {
     struct fixture *self = *state;
@@ -444,6 +459,7 @@ static const struct test tests[] = {
     TEST(files_that_are_no_store_are_refused_and_left, DURABLE),
     TEST(a_person_can_ask_in_sql, SQL),
     TEST(rows_changed_by_hand_are_damaged_not_believed, SQL),
+    TEST(somebody_else_writes_before_or_after_a_transaction, SQL),
     TEST(another_version_of_the_file_is_refused, SQL),
 };
 
