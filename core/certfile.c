@@ -319,9 +319,9 @@ static void put_hex(struct writer *writer, const char *name, const char *prefix,
 {
     char text[2 + 2 * CKV_CERTFILE_PROTECTED_SIZE + 1];
     size_t prefix_size = strlen(prefix);
-    memcpy(text, prefix, prefix_size);
     sodium_bin2hex(text + prefix_size, sizeof(text) - prefix_size, octets.data, octets.size);
-    put_pair(writer, name, ckv_octets_text(text), CKV_OK);
+    memcpy(text, prefix, prefix_size);
+    put_pair(writer, name, ckv_octets(text, prefix_size + 2 * octets.size), CKV_OK);
 }
 
 static void put_storage_key(struct writer *writer, struct ckv_octets key)

@@ -21,7 +21,6 @@ static size_t trailer_size(int dedicated)
 int ckv_certificate_parse(struct ckv_certificate *self, const void *record, size_t size)
 {
     const struct ckv_record *header = record;
-    const uint8_t *part = (const uint8_t *)record + CKV_RECORD_HEADER_SIZE;
     if (size < 1)
         return CKV_ERROR_TRUNCATED;
     if (header->format != CKV_RECORD_FORMAT)
@@ -33,12 +32,13 @@ int ckv_certificate_parse(struct ckv_certificate *self, const void *record, size
     size_t number_size = ckv_get16(header->number_size);
     size_t metadata_size = ckv_get16(header->metadata_size);
     int dedicated = (header->flags & CKV_RECORD_DEDICATED) != 0;
+    const uint8_t *part = (const uint8_t *)record + CKV_RECORD_HEADER_SIZE;
     if ((header->flags & ~CKV_RECORD_DEDICATED) != 0 ||
         (header->state != CKV_STATE_ACTIVE && header->state != CKV_STATE_REVOKED) ||
         header->storage_key_size < CKV_STORAGE_KEY_MIN ||
         header->storage_key_size > CKV_STORAGE_KEY_MAX ||
         organisation_size > CKV_ORGANISATION_MAX || number_size > CKV_NUMBER_MAX ||
-        metadata_size > CKV_METADATA_MAX)
+        metadata_size > CKV_METADATA_MAX || ckv_get16(header->reserved) != 0)
         return CKV_ERROR_DAMAGED;
     if (size != CKV_RECORD_HEADER_SIZE + organisation_size + number_size + metadata_size +
                     trailer_size(dedicated))

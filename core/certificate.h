@@ -125,7 +125,7 @@ int ckv_certificate_verify(const struct ckv_certificate *self,
                            const struct ckv_cluster_key *cluster_key);
 
 /*  The same, and gives the dedicated server secret key; the caller wipes it. Returns
-    CKV_ERROR_SHARED_KEY when the record has none.  */
+    CKV_ERROR_SHARED_KEY, without having authenticated anything, when the record has none.  */
 int ckv_certificate_unseal(const struct ckv_certificate *self,
                            const struct ckv_cluster_key *cluster_key,
                            uint8_t server_secret_key[32]);

@@ -22,13 +22,24 @@ static int32_t take_code_point(struct ckv_octets *text)
     return code;
 }
 
-/*  Unicode's general categories Cc, Zl and Zp, and those of Cf that hide or turn text.  */
+/*  What hides, turns or breaks text: Unicode's general categories Cc, Zl, Zp and Cf, the letters
+   and marks that are drawn as nothing, and noncharacters.  */
 static bool disturbs(int32_t code)
 {
-    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0xad || code == 0x061c ||
-           code == 0x180e || (code >= 0x200b && code <= 0x200f) ||
-           (code >= 0x2028 && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) ||
-           code == 0xfeff || (code >= 0xfff9 && code <= 0xfffb) || code >= 0xe0000;
+    static const struct {
+        int32_t first, last;
+    } ranges[] = {
+        { -1, 0x1f },          { 0x7f, 0x9f },     { 0xad, 0xad },       { 0x34f, 0x34f },
+        { 0x61c, 0x61c },      { 0x115f, 0x1160 }, { 0x17b4, 0x17b5 },   { 0x180b, 0x180f },
+        { 0x200b, 0x200f },    { 0x2028, 0x202e }, { 0x2060, 0x206f },   { 0x2800, 0x2800 },
+        { 0x3164, 0x3164 },    { 0xfdd0, 0xfdef }, { 0xfe00, 0xfe0f },   { 0xfeff, 0xfeff },
+        { 0xffa0, 0xffa0 },    { 0xfff0, 0xfffb }, { 0x1bca0, 0x1bca3 }, { 0x1d173, 0x1d17a },
+        { 0xe0000, 0x10ffff },
+    };
+    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]) && code >= ranges[i].first; i++)
+        if (code <= ranges[i].last)
+            return true;
+    return (code & 0xfffe) == 0xfffe;
 }
 
 bool ckv_text_valid(struct ckv_octets octets)

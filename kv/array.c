@@ -24,7 +24,7 @@ static int array_find(const struct ckv_held_view *view, struct ckv_octets storag
                       uint64_t *slot)
 {
     uint64_t number, word;
-    if (!read_number(storage_key, &number) || !(word = ckv_vector_get(&view->index, number)))
+    if (!read_number(storage_key, &number) || !(word = ckv_vector_get(&view->numbers, number)))
         return CKV_ERROR_NOT_FOUND;
     *slot = word - 1;
     return CKV_OK;
@@ -36,7 +36,7 @@ static int array_enter(struct ckv_held_view *view, struct ckv_batch *batch,
     uint64_t number;
     if (!read_number(storage_key, &number))
         return CKV_ERROR_ARRAY_KEY;
-    return ckv_vector_set(&view->index, batch, number, slot + 1);
+    return ckv_vector_set(&view->numbers, batch, number, slot + 1);
 }
 
 static int array_open(struct ckv_kv **self_p, const struct ckv_kv_options *options)

@@ -1,4 +1,5 @@
 #include "kv/filter.h"
+#include "kv/system.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,24 +62,6 @@ static void read_boot_id(char boot_id[40])
     close(fd);
 }
 
-static int error_of(int number)
-{
-    switch (number) {
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-        return CKV_ERROR_DISK_FULL;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        return CKV_ERROR_PERMISSION;
-    case ENOMEM:
-        return CKV_ERROR_MEMORY;
-    default:
-        return CKV_ERROR_IO;
-    }
-}
-
 static size_t map_size(uint32_t bits)
 {
     return HEAD_SIZE + (sizeof(struct bucket) << bits);
@@ -89,7 +72,7 @@ static int map(struct ckv_filter *self, int fd, int protection)
     self->size = map_size(self->bits);
     void *memory = mmap(NULL, self->size, protection, MAP_SHARED, fd, 0);
     if (memory == MAP_FAILED)
-        return error_of(errno);
+        return ckv_system_error(errno);
     self->head = memory;
     self->buckets = (struct bucket *)((uint8_t *)memory + HEAD_SIZE);
     return CKV_OK;
@@ -108,9 +91,9 @@ static int make_file(struct ckv_filter *self)
 {
     int fd = open(self->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
-        return error_of(errno);
+        return ckv_system_error(errno);
     int number = posix_fallocate(fd, 0, (off_t)map_size(self->bits));
-    int rc = number ? error_of(number) : map(self, fd, PROT_READ | PROT_WRITE);
+    int rc = number ? ckv_system_error(number) : map(self, fd, PROT_READ | PROT_WRITE);
     close(fd);
     return rc;
 }
@@ -199,13 +182,13 @@ int ckv_filter_retire_file(const char *path)
 {
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? CKV_OK : error_of(errno);
+        return errno == ENOENT ? CKV_OK : ckv_system_error(errno);
     struct stat file;
     int rc = CKV_OK;
     if (fstat(fd, &file) == 0 && file.st_size >= HEAD_SIZE) {
         struct head *head = mmap(NULL, HEAD_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         if (head == MAP_FAILED) {
-            rc = error_of(errno);
+            rc = ckv_system_error(errno);
         } else {
             atomic_store(&head->state, RETIRED);
             munmap(head, HEAD_SIZE);
@@ -213,7 +196,7 @@ int ckv_filter_retire_file(const char *path)
     }
     close(fd);
     if (rc == CKV_OK && unlink(path) != 0)
-        rc = error_of(errno);
+        rc = ckv_system_error(errno);
     return rc;
 }
 
@@ -253,7 +236,7 @@ bool ckv_filter_crowded(const struct ckv_filter *self)
 int ckv_filter_complete(struct ckv_filter *self)
 {
     atomic_store(&self->head->state, COMPLETE);
-    return rename(self->temporary, self->path) == 0 ? CKV_OK : error_of(errno);
+    return rename(self->temporary, self->path) == 0 ? CKV_OK : ckv_system_error(errno);
 }
 
 void ckv_filter_retire(struct ckv_filter *self)

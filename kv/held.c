@@ -1,6 +1,7 @@
 #include "kv/held.h"
 
 #include <pthread.h>
+#include <sodium.h>
 #include <stdlib.h>
 
 static const uint64_t max_size_default = UINT64_C(64) << 30;
@@ -10,9 +11,6 @@ struct record {
     size_t size;
     uint8_t octets[];
 };
-
-/*  The key of a row in by_client_public_key.  */
-enum { OWNER_SIZE = 32 + 8 };
 
 struct txn {
     struct ckv_kv_txn base;
@@ -64,9 +62,21 @@ struct ckv_octets ckv_held_storage_key(const struct ckv_held_view *view, uint64_
     return ckv_octets(header->storage_key, header->storage_key_size);
 }
 
-bool ckv_held_has(const struct ckv_held_view *view, uint64_t slot, struct ckv_octets storage_key)
+uint64_t ckv_held_hash(const struct ckv_held_view *view, struct ckv_octets key)
 {
-    return ckv_octets_equal(ckv_held_storage_key(view, slot), storage_key);
+    uint8_t hash[crypto_shorthash_BYTES];
+    crypto_shorthash(hash, key.data, key.size, view->index_key);
+    return ckv_get64(hash);
+}
+
+static uint64_t hash_client(const struct ckv_held_view *view, const uint8_t *client_public_key)
+{
+    return ckv_held_hash(view, ckv_octets(client_public_key, 32));
+}
+
+static uint64_t hash_client_again(const void *view, uint64_t slot)
+{
+    return hash_client(view, header_at(view, slot)->client_public_key);
 }
 
 static int give_record(const struct ckv_held_view *view, uint64_t slot, struct ckv_octets *octets)
@@ -142,8 +152,9 @@ void ckv_held_close(struct ckv_kv *kv)
     for (uint64_t slot = 0; slot < view->count; slot++)
         ckv_batch_drop(&batch, record_at(view, slot));
     ckv_vector_clear(&view->slots, &batch);
-    ckv_vector_clear(&view->index, &batch);
-    ckv_rows_clear(&view->by_client_public_key, &batch);
+    ckv_vector_clear(&view->numbers, &batch);
+    ckv_hashes_clear(&view->storage_keys, &batch);
+    ckv_hashes_clear(&view->client_public_keys, &batch);
     for (int i = 0; i < CKV_KV_TABLES; i++)
         ckv_rows_clear(&view->tables[i], &batch);
     ckv_blocks_free(ckv_batch_publish(&batch));
@@ -285,13 +296,15 @@ int ckv_held_find(struct ckv_kv_txn *txn, const uint8_t client_public_key[32], u
                   struct ckv_octets *record)
 {
     const struct ckv_held_view *view = &txn_of(txn)->view;
-    struct ckv_octets owner = ckv_octets(client_public_key, 32), nothing;
-    do {
-        if (ckv_rows_next(&view->by_client_public_key, &owner, &nothing) != CKV_OK ||
-            memcmp(owner.data, client_public_key, 32) != 0)
-            return CKV_ERROR_NOT_FOUND;
-    } while (nth-- > 0);
-    return give_record(view, ckv_get64(owner.data + 32), record);
+    uint64_t steps = 0, slot;
+    if (!view->count)
+        return CKV_ERROR_NOT_FOUND;
+    uint64_t hash = hash_client(view, client_public_key);
+    while (ckv_hashes_next(&view->client_public_keys, hash, &steps, &slot))
+        if (memcmp(header_at(view, slot)->client_public_key, client_public_key, 32) == 0 &&
+            nth-- == 0)
+            return give_record(view, slot, record);
+    return CKV_ERROR_NOT_FOUND;
 }
 
 int ckv_held_next(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_octets *record)
@@ -321,26 +334,17 @@ static int put_record(struct txn *txn, uint64_t slot, struct ckv_octets octets)
     return ckv_vector_set(&txn->view.slots, &txn->batch, slot, (uintptr_t)record);
 }
 
-static struct ckv_octets owner_of(const uint8_t *client_public_key, uint64_t slot,
-                                  uint8_t owner[OWNER_SIZE])
+static int add_client(struct txn *txn, const uint8_t *client_public_key, uint64_t slot)
 {
-    memcpy(owner, client_public_key, 32);
-    ckv_put64(owner + 32, slot);
-    return ckv_octets(owner, OWNER_SIZE);
+    return ckv_hashes_add(&txn->view.client_public_keys, &txn->batch,
+                          hash_client(&txn->view, client_public_key), slot, hash_client_again,
+                          &txn->view);
 }
 
-static int add_owner(struct txn *txn, const uint8_t *client_public_key, uint64_t slot)
+static int remove_client(struct txn *txn, const uint8_t *client_public_key, uint64_t slot)
 {
-    uint8_t owner[OWNER_SIZE];
-    return ckv_rows_put(&txn->view.by_client_public_key, &txn->batch,
-                        owner_of(client_public_key, slot, owner), ckv_octets(NULL, 0));
-}
-
-static int remove_owner(struct txn *txn, const uint8_t *client_public_key, uint64_t slot)
-{
-    uint8_t owner[OWNER_SIZE];
-    return ckv_rows_del(&txn->view.by_client_public_key, &txn->batch,
-                        owner_of(client_public_key, slot, owner));
+    return ckv_hashes_remove(&txn->view.client_public_keys, &txn->batch,
+                             hash_client(&txn->view, client_public_key), slot);
 }
 
 static int put_new(struct txn *txn, const struct ckv_certificate *certificate)
@@ -353,7 +357,7 @@ static int put_new(struct txn *txn, const struct ckv_certificate *certificate)
     if (rc == CKV_OK)
         rc = put_record(txn, slot, certificate->record);
     if (rc == CKV_OK)
-        rc = add_owner(txn, certificate->client_public_key, slot);
+        rc = add_client(txn, certificate->client_public_key, slot);
     if (rc == CKV_OK)
         txn->view.count++;
     return rc;
@@ -373,9 +377,9 @@ static int put_again(struct txn *txn, const struct ckv_certificate *certificate,
     txn->view.record_bytes -= old_size;
     rc = put_record(txn, slot, certificate->record);
     if (rc == CKV_OK && moves)
-        rc = remove_owner(txn, old->client_public_key, slot);
+        rc = remove_client(txn, old->client_public_key, slot);
     if (rc == CKV_OK && moves)
-        rc = add_owner(txn, certificate->client_public_key, slot);
+        rc = add_client(txn, certificate->client_public_key, slot);
     return rc;
 }
 

@@ -14,17 +14,18 @@
 #define CKV_HELD_H
 
 #include "kv/engine.h"
+#include "kv/hashes.h"
 #include "kv/rows.h"
 #include "kv/vector.h"
 
 struct ckv_held_view {
-    uint64_t number;         /* of the commit that made it */
-    uint64_t count;          /* of certificates */
-    uint64_t record_bytes;   /* octets of all records */
-    struct ckv_vector slots; /* slot → record */
-    struct ckv_vector index; /* the engine's: place → what it likes; 0 is an empty place */
-    uint64_t places;         /* the engine's: size of the index, as it counts it */
-    struct ckv_rows by_client_public_key; /* client public key, slot → nothing */
+    uint64_t number;                /* of the commit that made it */
+    uint64_t count;                 /* of certificates */
+    uint64_t record_bytes;          /* octets of all records */
+    struct ckv_vector slots;        /* slot → record */
+    struct ckv_vector numbers;      /* array: number → slot + 1 */
+    struct ckv_hashes storage_keys; /* memory: hash of the storage key → slot */
+    struct ckv_hashes client_public_keys;
     struct ckv_rows tables[CKV_KV_TABLES];
     const uint8_t *index_key; /* SipHash key, 16 octets */
 };
@@ -34,14 +35,16 @@ struct ckv_held_index {
     /*  Returns CKV_ERROR_NOT_FOUND, also for a key that cannot be in this index.  */
     int (*find)(const struct ckv_held_view *view, struct ckv_octets storage_key, uint64_t *slot);
 
-    /*  Enters a storage key that is not there. Slots 0 to view->count - 1 are filled. Returns
-        CKV_ERROR_ARRAY_KEY, CKV_ERROR_STORE_FULL, CKV_ERROR_MEMORY.  */
+    /*  Enters a storage key that is not there. Returns CKV_ERROR_ARRAY_KEY, CKV_ERROR_STORE_FULL,
+        CKV_ERROR_MEMORY.  */
     int (*enter)(struct ckv_held_view *view, struct ckv_batch *batch, struct ckv_octets storage_key,
                  uint64_t slot);
 };
 
-/*  Whether the record in SLOT, which is filled, has STORAGE_KEY; and what its storage key is.  */
-bool ckv_held_has(const struct ckv_held_view *view, uint64_t slot, struct ckv_octets storage_key);
+/*  The hash of KEY under the store's index key.  */
+uint64_t ckv_held_hash(const struct ckv_held_view *view, struct ckv_octets key);
+
+/*  The storage key of the record in SLOT, which is filled.  */
 struct ckv_octets ckv_held_storage_key(const struct ckv_held_view *view, uint64_t slot);
 
 /*  What the engines' tables of functions name; see kv/engine.h.  */

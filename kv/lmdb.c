@@ -17,6 +17,7 @@
 */
 #include "kv/engine.h"
 #include "kv/presence.h"
+#include "kv/system.h"
 
 #include <errno.h>
 #include <lmdb.h>
@@ -91,21 +92,8 @@ static int error_of(int rc)
     case MDB_INCOMPATIBLE:
     case MDB_PANIC:
         return CKV_ERROR_STORE;
-    case ENOMEM:
-        return CKV_ERROR_MEMORY;
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-        return CKV_ERROR_DISK_FULL;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        return CKV_ERROR_PERMISSION;
-    case ENOENT:
-    case ENOTDIR:
-        return CKV_ERROR_NO_STORE;
     default:
-        return CKV_ERROR_IO;
+        return ckv_system_error(rc); /* LMDB's own are negative */
     }
 }
 

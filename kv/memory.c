@@ -1,74 +1,31 @@
-/*  The memory engine: a hash table from storage key to slot, with open addressing and linear
-    probing. A place holds the slot, and some bits of the hash that are not in its own number, so
-    that another key's record is hardly ever looked at.
-
-    Nothing is ever taken out: the store keeps revoked certificates, too.
+/*  The memory engine: a hash table from storage key to slot. Nothing is ever taken out of it: a
+    store keeps revoked certificates, too.
 */
 #include "kv/held.h"
-
-#include <sodium.h>
-
-enum { SLOT_BITS = 40, PLACES_MIN = 64 };
-
-#define SLOT_MASK ((UINT64_C(1) << SLOT_BITS) - 1)
-
-static uint64_t hash_of(const struct ckv_held_view *view, struct ckv_octets storage_key)
-{
-    uint8_t hash[crypto_shorthash_BYTES];
-    crypto_shorthash(hash, storage_key.data, storage_key.size, view->index_key);
-    return ckv_get64(hash);
-}
-
-static uint64_t word_of(uint64_t hash, uint64_t slot)
-{
-    return (hash & ~SLOT_MASK) | (slot + 1);
-}
 
 static int memory_find(const struct ckv_held_view *view, struct ckv_octets storage_key,
                        uint64_t *slot)
 {
-    uint64_t word;
-    if (!view->places)
+    uint64_t steps = 0;
+    if (!view->count)
         return CKV_ERROR_NOT_FOUND;
-    uint64_t hash = hash_of(view, storage_key);
-    for (uint64_t place = hash; (word = ckv_vector_get(&view->index, place & (view->places - 1)));
-         place++) {
-        *slot = (word & SLOT_MASK) - 1;
-        if (((word ^ hash) & ~SLOT_MASK) == 0 && ckv_held_has(view, *slot, storage_key))
+    uint64_t hash = ckv_held_hash(view, storage_key);
+    while (ckv_hashes_next(&view->storage_keys, hash, &steps, slot))
+        if (ckv_octets_equal(ckv_held_storage_key(view, *slot), storage_key))
             return CKV_OK;
-    }
     return CKV_ERROR_NOT_FOUND;
 }
 
-/*  Takes the first free place; there is one.  */
-static int take_place(struct ckv_held_view *view, struct ckv_batch *batch,
-                      struct ckv_octets storage_key, uint64_t slot)
+static uint64_t hash_again(const void *view, uint64_t slot)
 {
-    uint64_t hash = hash_of(view, storage_key), place = hash;
-    while (ckv_vector_get(&view->index, place & (view->places - 1)))
-        place++;
-    return ckv_vector_set(&view->index, batch, place & (view->places - 1), word_of(hash, slot));
-}
-
-static int grow(struct ckv_held_view *view, struct ckv_batch *batch)
-{
-    int rc = CKV_OK;
-    ckv_vector_clear(&view->index, batch);
-    view->places = view->places ? 2 * view->places : PLACES_MIN;
-    for (uint64_t slot = 0; rc == CKV_OK && slot < view->count; slot++)
-        rc = take_place(view, batch, ckv_held_storage_key(view, slot), slot);
-    return rc;
+    return ckv_held_hash(view, ckv_held_storage_key(view, slot));
 }
 
 static int memory_enter(struct ckv_held_view *view, struct ckv_batch *batch,
                         struct ckv_octets storage_key, uint64_t slot)
 {
-    int rc = CKV_OK;
-    if (slot >= SLOT_MASK)
-        return CKV_ERROR_STORE_FULL;
-    if (2 * (view->count + 1) > view->places) /* at half full, a key is found in 1.5 probes */
-        rc = grow(view, batch);
-    return rc == CKV_OK ? take_place(view, batch, storage_key, slot) : rc;
+    return ckv_hashes_add(&view->storage_keys, batch, ckv_held_hash(view, storage_key), slot,
+                          hash_again, view);
 }
 
 static int memory_open(struct ckv_kv **self_p, const struct ckv_kv_options *options)

@@ -169,6 +169,24 @@ static int append_entry(struct run *self, int type, struct ckv_octets record)
     return CKV_OK;
 }
 
+/*  Answers with a page: RC is CKV_OK when the page is full, CKV_ERROR_NOT_FOUND when the last row
+   was reached. CURSOR, whose reference is taken, is where the next page begins.  */
+static void reply_run(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_request *request,
+                      int rc, const char *name, json_t *cursor, struct run *run)
+{
+    json_t *reply = reply_to(request);
+    json_object_set_new(reply, name, cursor);
+    json_object_set_new(reply, "more", json_boolean(rc == CKV_OK));
+    if (rc == CKV_OK || rc == CKV_ERROR_NOT_FOUND) {
+        send_json(self, client, reply, ZMQ_SNDMORE);
+        send_frame(self, run->data, run->size, 0);
+    } else {
+        json_decref(reply);
+        refuse(self, client, request, rc, ckv_octets(NULL, 0));
+    }
+    free(run->data);
+}
+
 static void list(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_request *request)
 {
     struct run run = { 0 };
@@ -180,16 +198,7 @@ static void list(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_req
         if (rc == CKV_OK)
             rc = append_entry(&run, CKV_DUMP_RECORD, found.record);
     }
-    if (rc == CKV_OK || rc == CKV_ERROR_NOT_FOUND) {
-        json_t *reply = reply_to(request);
-        json_object_set_new(reply, "position", json_integer((json_int_t)position));
-        json_object_set_new(reply, "more", json_boolean(rc == CKV_OK));
-        send_json(self, client, reply, ZMQ_SNDMORE);
-        send_frame(self, run.data, run.size, 0);
-    } else {
-        refuse(self, client, request, rc, ckv_octets(NULL, 0));
-    }
-    free(run.data);
+    reply_run(self, client, request, rc, "position", json_integer((json_int_t)position), &run);
 }
 
 static void list_conflicts(struct ckv_admin *self, zmq_msg_t *client,
@@ -204,17 +213,8 @@ static void list_conflicts(struct ckv_admin *self, zmq_msg_t *client,
         if (rc == CKV_OK)
             rc = append_entry(&run, CKV_DUMP_CONFLICT, record);
     }
-    if (rc == CKV_OK || rc == CKV_ERROR_NOT_FOUND) {
-        json_t *reply = reply_to(request);
-        sodium_bin2hex(after, sizeof(after), key.data, key.size);
-        json_object_set_new(reply, "after", json_string(after));
-        json_object_set_new(reply, "more", json_boolean(rc == CKV_OK));
-        send_json(self, client, reply, ZMQ_SNDMORE);
-        send_frame(self, run.data, run.size, 0);
-    } else {
-        refuse(self, client, request, rc, ckv_octets(NULL, 0));
-    }
-    free(run.data);
+    sodium_bin2hex(after, sizeof(after), key.data, key.size);
+    reply_run(self, client, request, rc, "after", json_string(after), &run);
 }
 
 static void status(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_request *request)

@@ -103,8 +103,10 @@ static int read_option(struct ckv_arguments *self, const struct ckv_command *com
     if (option->kind == FLAG && value)
         return ckv_complain_usage("--%s takes no value", option->name);
     if (option->kind != FLAG) {
+        /*  A value that looks like an option is one whose value was forgotten; "--name=--x" says
+            that it is meant.  */
         value = value ? value + 1 : *index + 1 < argc ? argv[++*index] : NULL;
-        if (!value)
+        if (!value || (strncmp(value, "--", 2) == 0 && value == argv[*index]))
             return ckv_complain_usage("--%s needs a value; see 'curvekv %s --help'", option->name,
                                       command->name);
     }

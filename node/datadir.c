@@ -1,5 +1,6 @@
 #include "node/datadir.h"
 #include "core/text.h"
+#include "kv/system.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,24 +14,6 @@
 #include <unistd.h>
 
 enum { CLUSTER_KEY_TEXT = 2 * CKV_CLUSTER_KEY_SIZE, NODE_ID_TEXT = 16 };
-
-static int error_of(int number)
-{
-    switch (number) {
-    case ENOENT:
-    case ENOTDIR:
-        return CKV_ERROR_NO_STORE;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        return CKV_ERROR_PERMISSION;
-    case ENOSPC:
-    case EDQUOT:
-        return CKV_ERROR_DISK_FULL;
-    default:
-        return CKV_ERROR_IO;
-    }
-}
 
 static void join(char path[CKV_PATH_MAX], const char *dir, const char *name)
 {
@@ -46,16 +29,16 @@ static int write_file(const char *path, const char *text, size_t size)
         return CKV_ERROR_ARGUMENT;
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
-        return error_of(errno);
+        return ckv_system_error(errno);
     int rc = CKV_OK;
     ssize_t written = write(fd, text, size);
     if (written != (ssize_t)size)
-        rc = written < 0 ? error_of(errno) : CKV_ERROR_DISK_FULL;
+        rc = written < 0 ? ckv_system_error(errno) : CKV_ERROR_DISK_FULL;
     else if (fsync(fd) != 0)
-        rc = error_of(errno);
+        rc = ckv_system_error(errno);
     close(fd);
     if (rc == CKV_OK && rename(temporary, path) != 0)
-        rc = error_of(errno);
+        rc = ckv_system_error(errno);
     if (rc != CKV_OK)
         unlink(temporary);
     return rc;
@@ -67,9 +50,9 @@ static int read_file(const char *path, char *text, size_t capacity, size_t *size
     struct stat file;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return error_of(errno);
+        return ckv_system_error(errno);
     ssize_t got = fstat(fd, &file) == 0 ? read(fd, text, capacity) : -1;
-    int rc = got < 0 ? error_of(errno) : CKV_OK;
+    int rc = got < 0 ? ckv_system_error(errno) : CKV_OK;
     close(fd);
     *size = got < 0 ? 0 : (size_t)got;
     *mode = file.st_mode;
@@ -181,10 +164,10 @@ static int lock_node(struct ckv_datadir *self, char blame[CKV_PATH_MAX])
     join(blame, self->path, "node.lock");
     self->lock = open(blame, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (self->lock < 0)
-        return error_of(errno);
+        return ckv_system_error(errno);
     if (flock(self->lock, LOCK_EX | LOCK_NB) == 0)
         return CKV_OK;
-    return errno == EWOULDBLOCK ? CKV_ERROR_IN_USE : error_of(errno);
+    return errno == EWOULDBLOCK ? CKV_ERROR_IN_USE : ckv_system_error(errno);
 }
 
 int ckv_datadir_open(struct ckv_datadir *self, const char *dir, const char *cluster_key_file,
@@ -196,7 +179,7 @@ int ckv_datadir_open(struct ckv_datadir *self, const char *dir, const char *clus
         return CKV_ERROR_ARGUMENT;
     snprintf(self->path, sizeof(self->path), "%s", dir);
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-        return error_of(errno);
+        return ckv_system_error(errno);
     int rc = lock_node(self, blame);
     if (rc == CKV_OK)
         rc = open_cluster_key(self, cluster_key_file, blame);
@@ -234,11 +217,11 @@ int ckv_datadir_is_running(const char *dir)
     char path[CKV_PATH_MAX];
     struct stat file;
     if (stat(dir, &file) != 0)
-        return error_of(errno);
+        return ckv_system_error(errno);
     join(path, dir, "node.lock");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? 0 : error_of(errno);
+        return errno == ENOENT ? 0 : ckv_system_error(errno);
     int running = flock(fd, LOCK_SH | LOCK_NB) != 0;
     close(fd);
     return running;

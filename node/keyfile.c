@@ -1,4 +1,5 @@
 #include "node/keyfile.h"
+#include "kv/system.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,24 +11,11 @@
 #include <termios.h>
 #include <unistd.h>
 
+/*  A file that is absent is something else than a store that is.  */
 static int error_of(int number)
 {
-    switch (number) {
-    case ENOENT:
-    case ENOTDIR:
-        return CKV_ERROR_NOT_FOUND;
-    case EEXIST:
-        return CKV_ERROR_EXISTS;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        return CKV_ERROR_PERMISSION;
-    case ENOSPC:
-    case EDQUOT:
-        return CKV_ERROR_DISK_FULL;
-    default:
-        return CKV_ERROR_IO;
-    }
+    int error = ckv_system_error(number);
+    return error == CKV_ERROR_NO_STORE ? CKV_ERROR_NOT_FOUND : error;
 }
 
 /*  Reads up to CAPACITY octets of PATH.  */

@@ -5,6 +5,7 @@
    counted.
 */
 #include "kv/kv.h"
+#include "kv/system.h"
 #include "node/curvekv.h"
 
 #include <errno.h>
@@ -33,13 +34,6 @@ struct ckv_store {
 static struct shared *all_shared;
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static int error_of(int number)
-{
-    return number == EACCES                        ? CKV_ERROR_PERMISSION
-           : number == ENOENT || number == ENOTDIR ? CKV_ERROR_NO_STORE
-                                                   : CKV_ERROR_IO;
-}
-
 static int open_shared(struct shared **shared_p, const char *directory, const struct stat *place)
 {
     struct ckv_kv_options options = { .directory = directory, .read_only = true };
@@ -64,7 +58,7 @@ static int take_shared(struct shared **shared_p, const char *directory)
 {
     struct stat place;
     if (stat(directory, &place) != 0)
-        return error_of(errno);
+        return ckv_system_error(errno);
     for (struct shared *self = all_shared; self; self = self->next)
         if (self->device == place.st_dev && self->inode == place.st_ino &&
             self->process == getpid()) {

@@ -27,6 +27,7 @@ import time
 import traceback
 
 import zmq
+from zmq.utils import z85
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -100,6 +101,11 @@ def write(path, content, permissions=0o644):
         file.write(content)
     os.chmod(path, permissions)
     return path
+
+
+def random_key():
+    """A public key whose secret nobody knows, Z85."""
+    return z85.encode(os.urandom(32)).decode()
 
 
 def check_sanitizers(text):
@@ -236,6 +242,13 @@ class Node:
 
     def objects(self, command, *arguments):
         return self.done(command, "--json", *arguments).objects()
+
+    def imports(self, *arguments, status=DONE, **more):
+        """Runs an import. Returns its counts that are not 0, and the result."""
+        result = self.run("import", "--json", *arguments, **more).ended(status)
+        counts = json.loads(result.out.splitlines()[0])
+        equal(set(counts), {"imported", "unchanged", "newer", "conflicts", "refused"})
+        return {name: count for name, count in counts.items() if count}, result
 
     def status(self):
         return self.json("status")

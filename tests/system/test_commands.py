@@ -148,7 +148,7 @@ def a_list_of_many_pages_is_whole(place):
     admin = node.admin()
     for i in range(3500):
         admin.send("register", id=i, storage_key=f"k{i}", server_key="shared",
-                   client_public_key=zmq.utils.z85.encode(os.urandom(32)).decode())
+                   client_public_key=random_key())
     for _ in range(3500):
         lacks(admin.receive()[0], "error")
     equal(sorted(o["storage_key"] for o in node.objects("list")),
@@ -320,11 +320,9 @@ def help_lists_every_command_and_each_has_an_example(place):
 
 @test
 def every_option_of_a_help_is_taken(place):
-    """A value that cannot be right gets another complaint than an option that is not known."""
     for command in COMMANDS:
         for option in set(re.findall(r"--[a-z-]+", run(command, "--help").out)):
-            result = run(command, "--data", place.path("none"), option, "--help")
-            lacks(result.err, "has no option")
+            contains(run(command, option, "1", "--help").ended(DONE).out, "usage:")
 
 
 @test
@@ -344,8 +342,7 @@ def what_cannot_be_understood_is_wrong_usage(place):
                             ("show", "passphrase-file")):
         run(command, "--" + option).ended(USAGE, f"--{option} needs a value")
     for command in ("revoke", "rotate", "import", "show"):
-        node_or_not = () if command == "show" else ("--data", node.data)
-        run(command, *node_or_not).ended(USAGE, "usage: curvekv " + command)
+        run(command, "--data", node.data).ended(USAGE, "usage: curvekv " + command)
     node.run("revoke", "a", "b").ended(USAGE, "usage:")
     node.run("list", "x").ended(USAGE, "usage:")
     node.run("status", "x").ended(USAGE, "usage:")

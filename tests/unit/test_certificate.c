@@ -766,6 +766,15 @@ static int compare(const struct ckv_certificate *a, const struct ckv_certificate
     return order;
 }
 
+/*  A lower and a higher number, whose difference a careless comparison takes for another.  */
+static const uint64_t apart[][2] = {
+    { 0, UINT64_MAX },
+    { 0, UINT64_C(1) << 32 },
+    { 0, UINT64_C(1) << 31 },
+    { 0, UINT64_C(1) << 63 },
+    { (UINT64_C(1) << 63) - 1, UINT64_C(1) << 63 },
+};
+
 static void who_had_the_storage_key_first_keeps_it(void **state)
 {
     (void)state;
@@ -776,9 +785,11 @@ static void who_had_the_storage_key_first_keeps_it(void **state)
     assert_true(compare(&first, &later) < 0);
     later.state = CKV_STATE_REVOKED;
     assert_true(compare(&first, &later) < 0);
-    first.created = UINT64_C(0x7fffffffffffffff);
-    later.created = UINT64_C(0x8000000000000000);
-    assert_true(compare(&first, &later) < 0);
+    for (size_t i = 0; i < sizeof(apart) / sizeof(apart[0]); i++) {
+        first.created = apart[i][0];
+        later.created = apart[i][1];
+        assert_true(compare(&first, &later) < 0);
+    }
 }
 
 static void of_two_created_at_once_that_of_the_smaller_node_stands(void **state)
@@ -818,9 +829,11 @@ static void the_higher_revision_then_the_higher_node_stands(void **state)
     lower.revision--;
     lower.revised_by = UINT64_MAX;
     assert_true(compare(&higher, &lower) < 0);
-    higher.revision = UINT64_C(0x8000000000000000);
-    lower.revision = UINT64_C(0x7fffffffffffffff);
-    assert_true(compare(&higher, &lower) < 0);
+    for (size_t i = 0; i < sizeof(apart) / sizeof(apart[0]); i++) {
+        lower.revision = apart[i][0];
+        higher.revision = apart[i][1];
+        assert_true(compare(&higher, &lower) < 0);
+    }
     lower.revision = higher.revision;
     lower.revised_by = higher.revised_by - 1;
     assert_true(compare(&higher, &lower) < 0);
