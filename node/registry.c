@@ -51,9 +51,11 @@ int ckv_registry_open(struct ckv_registry *self, struct ckv_kv *kv,
     return rc == CKV_ERROR_NOT_FOUND ? mark_store(kv, cluster_key) : rc;
 }
 
-int ckv_registry_prepare(struct ckv_registered *registered, const uint8_t *client_public_key)
+int ckv_registry_prepare(struct ckv_registered *registered, const uint8_t *client_public_key,
+                         bool dedicated)
 {
-    crypto_box_keypair(registered->server_public_key, registered->server_secret_key);
+    if (dedicated)
+        crypto_box_keypair(registered->server_public_key, registered->server_secret_key);
     registered->has_client_secret_key = !client_public_key;
     if (!client_public_key) {
         crypto_box_keypair(registered->client_public_key, registered->client_secret_key);

@@ -117,11 +117,13 @@ def sigterm_answers_every_request_that_was_taken(place):
     reader.start()
     node.stop(signal.SIGTERM)
     reader.join()
+    admin.close()  # or it would send to the next node what this one had not taken
+    node.admins.remove(admin)
     lacks(str({r.get("error") for r in acknowledged.values()} - {None}), "error")
     node.start()
     stored = {o["storage_key"] for o in node.objects("list")}
     true(len(stored) >= 200, len(stored))
-    equal(stored, {f"k{i}" for i in acknowledged}, "stored and acknowledged differ:")
+    equal(sorted(stored ^ {f"k{i}" for i in acknowledged}), [], "stored or acknowledged, not both:")
 
 
 @test

@@ -75,17 +75,17 @@ static void any_octets_are_a_storage_key(void **state)
     ckv_kv_abort(&txn);
 }
 
-/*  The 24 upper bits of SipHash under a key of zeros, which are what the memory engine keeps of it,
-    and the 6 lower ones, which are the place in its first table.  */
-static uint32_t tag_of(unsigned number)
+/*  The 24 upper bits of SipHash under a key of zeros, which are what kv/hashes.c keeps of it, and
+    the 6 lower ones, which are the place in its first table.  */
+static uint32_t tag_of(struct ckv_octets key)
 {
     static const uint8_t zeros[crypto_shorthash_KEYBYTES];
     uint8_t hash[crypto_shorthash_BYTES];
-    char text[16];
-    struct ckv_octets key = number_key(number, text);
     crypto_shorthash(hash, key.data, key.size, zeros);
     return ckv_get32(hash) >> 8 << 6 | (hash[7] & 0x3f);
 }
+
+enum { TRIED = 300000, PAIRS = 10 };
 
 struct tagged {
     uint32_t tag;
@@ -98,35 +98,54 @@ static int compare_tags(const void *a, const void *b)
     return (left->tag > right->tag) - (left->tag < right->tag);
 }
 
-static void storage_keys_with_much_the_same_hash_are_told_apart(void **state)
+/*  Finds pairs of numbers whose storage keys, or the keys of their clients, have one tag.  */
+static void find_pairs(bool clients, unsigned pairs[PAIRS][2])
 {
-    enum { NUMBERS_TRIED = 300000 };
-    struct fixture *self = *state;
-    struct ckv_certificate view;
-    struct tagged *tags = malloc(NUMBERS_TRIED * sizeof(*tags));
-    unsigned pairs = 0;
+    struct tagged *tags = malloc(TRIED * sizeof(*tags));
+    unsigned count = 0;
     assert_non_null(tags);
-    for (unsigned i = 0; i < NUMBERS_TRIED; i++)
-        tags[i] = (struct tagged){ tag_of(i), i };
-    qsort(tags, NUMBERS_TRIED, sizeof(*tags), compare_tags);
-    for (unsigned i = 1; i < NUMBERS_TRIED && pairs < 10; i++) {
-        unsigned a = tags[i - 1].number, b = tags[i].number;
-        if (tags[i - 1].tag != tags[i].tag)
-            continue;
-        assert_int_equal(merge_alone(self, (struct plan){ .number = a }), CKV_KV_NEW);
-        struct ckv_kv_txn *txn = begin(self, CKV_KV_READ);
-        assert_int_equal(get(txn, b, &view), CKV_ERROR_NOT_FOUND);
-        ckv_kv_abort(&txn);
-        assert_int_equal(merge_alone(self, (struct plan){ .number = b, .revision = 2 }),
-                         CKV_KV_NEW);
-        txn = begin(self, CKV_KV_READ);
-        assert_revision(txn, a, 1);
-        assert_revision(txn, b, 2);
-        ckv_kv_abort(&txn);
-        pairs++;
+    for (unsigned i = 0; i < TRIED; i++) {
+        char text[16];
+        uint8_t key[32];
+        client_key(i + 1, key);
+        tags[i].tag = tag_of(clients ? ckv_octets(key, sizeof(key)) : number_key(i, text));
+        tags[i].number = i;
     }
-    assert_int_equal(pairs, 10);
+    qsort(tags, TRIED, sizeof(*tags), compare_tags);
+    for (unsigned i = 1; i < TRIED && count < PAIRS; i++)
+        if (tags[i - 1].tag == tags[i].tag) {
+            pairs[count][0] = tags[i - 1].number;
+            pairs[count++][1] = tags[i].number;
+        }
+    assert_int_equal(count, PAIRS);
     free(tags);
+}
+
+static void assert_found(struct fixture *self, bool clients, unsigned number, uint64_t revision)
+{
+    struct ckv_certificate view;
+    struct ckv_kv_txn *txn = begin(self, CKV_KV_READ);
+    int rc = clients ? find(txn, number + 1, &view) : get(txn, number, &view);
+    assert_int_equal(rc, revision ? CKV_OK : CKV_ERROR_NOT_FOUND);
+    assert_true(!revision || view.revision == revision);
+    ckv_kv_abort(&txn);
+}
+
+static void keys_with_much_the_same_hash_are_told_apart(void **state)
+{
+    struct fixture *self = *state;
+    for (int clients = 0; clients < 2; clients++) {
+        unsigned pairs[PAIRS][2];
+        find_pairs(clients, pairs);
+        for (unsigned i = 0; i < PAIRS; i++) {
+            merge_alone(self, (struct plan){ .number = pairs[i][0] });
+            assert_found(self, clients, pairs[i][0], 1);
+            assert_found(self, clients, pairs[i][1], 0);
+            merge_alone(self, (struct plan){ .number = pairs[i][1], .revision = 2 });
+            assert_found(self, clients, pairs[i][0], 1);
+            assert_found(self, clients, pairs[i][1], 2);
+        }
+    }
 }
 
 static void only_numbers_are_storage_keys(void **state)
@@ -673,96 +692,11 @@ static void readers_see_whole_commits_beside_a_writer(void **state)
     }
 }
 
-/*  ---- many ----  */
-
-enum { MANY = 20000, BATCH = 500 };
-
-struct model {
-    uint64_t *revisions; /* by number; 0: not there */
-    unsigned *clients;
-};
-
-static struct plan plan_of(unsigned number, uint64_t revision, unsigned client)
-{
-    return (struct plan){ .number = number,
-                          .revision = revision,
-                          .client = client,
-                          .padding = (number + (unsigned)revision) % 97 };
-}
-
-/*  A batch of random merges; every fifth is aborted.  */
-static void merge_batch(struct fixture *self, struct model *model)
-{
-    bool keep = randombytes_uniform(5) != 0;
-    struct ckv_kv_txn *txn = begin(self, CKV_KV_WRITE);
-    for (unsigned i = 0; i < BATCH; i++) {
-        unsigned number = randombytes_uniform(MANY), client = 1 + randombytes_uniform(MANY);
-        uint64_t revision = 1 + randombytes_uniform(1000);
-        int rc = merge_plan(self, txn, plan_of(number, revision, client));
-        assert_true(rc > 0);
-        if (!keep)
-            continue;
-        uint64_t old = model->revisions[number];
-        if (revision != old)
-            assert_int_equal(rc, !old             ? CKV_KV_NEW
-                                 : revision > old ? CKV_KV_NEWER
-                                                  : CKV_KV_UNCHANGED);
-        /*  Of two with one revision the smaller octets stand: ask.  */
-        struct ckv_certificate view;
-        assert_int_equal(get(txn, number, &view), CKV_OK);
-        if (ckv_octets_equal(view.record, self->a.view.record)) {
-            model->revisions[number] = revision;
-            model->clients[number] = client;
-        }
-    }
-    if (keep)
-        commit(txn);
-    else
-        ckv_kv_abort(&txn);
-}
-
-static void assert_model(struct fixture *self, const struct model *model)
-{
-    struct ckv_certificate view;
-    uint64_t position = 0, there = 0, walked = 0;
-    struct ckv_kv_txn *txn = begin(self, CKV_KV_READ);
-    for (unsigned number = 0; number < MANY; number++) {
-        uint64_t revision = model->revisions[number];
-        if (!revision) {
-            assert_int_equal(get(txn, number, &view), CKV_ERROR_NOT_FOUND);
-            continue;
-        }
-        there++;
-        make_record(&self->b, self->key, plan_of(number, revision, model->clients[number]));
-        assert_int_equal(get(txn, number, &view), CKV_OK);
-        assert_octets(view.record, self->b.view.record);
-        assert_int_equal(find(txn, model->clients[number], &view), CKV_OK);
-        assert_true(view.revision >= revision);
-    }
-    while (ckv_kv_next(txn, &position, &view) == CKV_OK)
-        walked++;
-    assert_true(walked == there && there > MANY / 3);
-    ckv_kv_abort(&txn);
-    assert_true(count_records(self) == there);
-}
-
-static void twenty_thousand_records_are_as_a_model_has_them(void **state)
-{
-    struct fixture *self = *state;
-    struct model model = { calloc(MANY, sizeof(uint64_t)), calloc(MANY, sizeof(unsigned)) };
-    assert_true(model.revisions && model.clients);
-    for (unsigned i = 0; i < MANY / BATCH; i++)
-        merge_batch(self, &model);
-    assert_model(self, &model);
-    free(model.revisions);
-    free(model.clients);
-}
-
 static const struct test tests[] = {
     TEST(what_is_merged_is_got_found_and_walked, ANY),
     TEST(what_is_not_there_is_not_found, ANY),
     TEST(any_octets_are_a_storage_key, ANY_KEY),
-    TEST(storage_keys_with_much_the_same_hash_are_told_apart, ANY),
+    TEST(keys_with_much_the_same_hash_are_told_apart, ANY),
     TEST(only_numbers_are_storage_keys, NUMBERS),
     TEST(the_active_and_newest_certificate_of_a_client_is_found, ANY),
     TEST(a_rotated_client_public_key_is_not_found_any_more, ANY),
@@ -779,7 +713,6 @@ static const struct test tests[] = {
     TEST(an_unknown_engine_is_refused, ANY),
     TEST(memory_has_no_readers_elsewhere, IN_MEMORY),
     TEST(readers_see_whole_commits_beside_a_writer, ANY),
-    TEST(twenty_thousand_records_are_as_a_model_has_them, ANY),
 };
 
 int main(void)

@@ -167,11 +167,97 @@ static void a_transaction_with_an_error_cannot_commit(void **state)
     ckv_kv_abort(&txn);
 }
 
+/*  ---- many ----  */
+
+enum { MANY = 20000, BATCH = 500 };
+
+struct model {
+    uint64_t *revisions; /* by number; 0: not there */
+    unsigned *clients;
+};
+
+static struct plan plan_of(unsigned number, uint64_t revision, unsigned client)
+{
+    return (struct plan){ .number = number,
+                          .revision = revision,
+                          .client = client,
+                          .padding = (number + (unsigned)revision) % 97 };
+}
+
+/*  A batch of random merges; every fifth is aborted.  */
+static void merge_batch(struct fixture *self, struct model *model)
+{
+    bool keep = randombytes_uniform(5) != 0;
+    struct ckv_kv_txn *txn = begin(self, CKV_KV_WRITE);
+    for (unsigned i = 0; i < BATCH; i++) {
+        unsigned number = randombytes_uniform(MANY), client = 1 + randombytes_uniform(MANY);
+        uint64_t revision = 1 + randombytes_uniform(1000);
+        int rc = merge_plan(self, txn, plan_of(number, revision, client));
+        assert_true(rc > 0);
+        if (!keep)
+            continue;
+        uint64_t old = model->revisions[number];
+        if (revision != old)
+            assert_int_equal(rc, !old             ? CKV_KV_NEW
+                                 : revision > old ? CKV_KV_NEWER
+                                                  : CKV_KV_UNCHANGED);
+        /*  Of two with one revision the smaller octets stand: ask.  */
+        struct ckv_certificate view;
+        assert_int_equal(get(txn, number, &view), CKV_OK);
+        if (ckv_octets_equal(view.record, self->a.view.record)) {
+            model->revisions[number] = revision;
+            model->clients[number] = client;
+        }
+    }
+    if (keep)
+        commit(txn);
+    else
+        ckv_kv_abort(&txn);
+}
+
+static void assert_model(struct fixture *self, const struct model *model)
+{
+    struct ckv_certificate view;
+    uint64_t position = 0, there = 0, walked = 0;
+    struct ckv_kv_txn *txn = begin(self, CKV_KV_READ);
+    for (unsigned number = 0; number < MANY; number++) {
+        uint64_t revision = model->revisions[number];
+        if (!revision) {
+            assert_int_equal(get(txn, number, &view), CKV_ERROR_NOT_FOUND);
+            continue;
+        }
+        there++;
+        make_record(&self->b, self->key, plan_of(number, revision, model->clients[number]));
+        assert_int_equal(get(txn, number, &view), CKV_OK);
+        assert_octets(view.record, self->b.view.record);
+        assert_int_equal(find(txn, model->clients[number], &view), CKV_OK);
+        assert_true(view.revision >= revision);
+    }
+    while (ckv_kv_next(txn, &position, &view) == CKV_OK)
+        walked++;
+    assert_true(walked == there && there > MANY / 3);
+    ckv_kv_abort(&txn);
+    assert_true(count_records(self) == there);
+}
+
+static void twenty_thousand_records_are_as_a_model_has_them(void **state)
+{
+    struct fixture *self = *state;
+    struct model model = { calloc(MANY, sizeof(uint64_t)), calloc(MANY, sizeof(unsigned)) };
+    assert_true(model.revisions && model.clients);
+    for (unsigned i = 0; i < MANY / BATCH; i++)
+        merge_batch(self, &model);
+    assert_model(self, &model);
+    free(model.revisions);
+    free(model.clients);
+}
+
 static const struct test tests[] = {
     TEST(merging_in_any_order_gives_the_same_octets, ANY),
     TEST(merging_says_what_became_of_the_record, ANY),
     TEST(what_is_unchanged_is_not_written, ANY),
     TEST(a_transaction_with_an_error_cannot_commit, ANY),
+    TEST(twenty_thousand_records_are_as_a_model_has_them, ANY),
 };
 
 int main(void)

@@ -45,7 +45,7 @@ static int do_register(struct world *self, struct ckv_registration registration,
 {
     uint8_t key[32];
     client_key(client, key);
-    int rc = ckv_registry_prepare(&self->registered, client ? key : NULL);
+    int rc = ckv_registry_prepare(&self->registered, client ? key : NULL, registration.dedicated);
     if (rc == CKV_OK)
         rc = ckv_registry_register(&self->registry, self->txn, &registration, NOW,
                                    &self->registered);
@@ -160,7 +160,7 @@ static void a_weak_client_key_is_refused(void **state)
 {
     struct world *self = *state;
     uint8_t zero[32] = { 0 };
-    assert_int_equal(ckv_registry_prepare(&self->registered, zero), CKV_ERROR_WEAK_KEY);
+    assert_int_equal(ckv_registry_prepare(&self->registered, zero, false), CKV_ERROR_WEAK_KEY);
 }
 
 static void what_a_record_cannot_hold_is_refused(void **state)
@@ -218,7 +218,7 @@ static void rotating_changes_the_keys_and_keeps_the_rest(void **state)
     memcpy(old_client, old.client_public_key, 32);
     memcpy(old_server, old.server_public_key, 32);
 
-    assert_int_equal(ckv_registry_prepare(&self->registered, NULL), CKV_OK);
+    assert_int_equal(ckv_registry_prepare(&self->registered, NULL, true), CKV_OK);
     assert_int_equal(ckv_registry_rotate(&self->registry, self->txn, ckv_octets_text("42"),
                                          &rotation, NOW + 1, &self->registered),
                      CKV_OK);
@@ -244,7 +244,7 @@ static void rotating_the_server_key_alone_keeps_the_clients(void **state)
     uint8_t key[32];
     client_key(1, key);
     assert_int_equal(do_register(self, registration, 1), CKV_OK);
-    assert_int_equal(ckv_registry_prepare(&self->registered, NULL), CKV_OK);
+    assert_int_equal(ckv_registry_prepare(&self->registered, NULL, true), CKV_OK);
     assert_int_equal(ckv_registry_rotate(&self->registry, self->txn, ckv_octets_text("42"),
                                          &rotation, NOW, &self->registered),
                      CKV_OK);
