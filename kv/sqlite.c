@@ -13,6 +13,7 @@
 #include "core/time.h"
 #include "core/z85.h"
 #include "kv/engine.h"
+#include "kv/system.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -266,20 +267,7 @@ static int make_file(const struct sqlite *self)
         close(file);
         return CKV_OK;
     }
-    switch (errno) {
-    case ENOENT:
-    case ENOTDIR:
-        return CKV_ERROR_NO_STORE;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        return CKV_ERROR_PERMISSION;
-    case ENOSPC:
-    case EDQUOT:
-        return CKV_ERROR_DISK_FULL;
-    default:
-        return CKV_ERROR_IO;
-    }
+    return ckv_system_error(errno);
 }
 
 static int begin_schema(sqlite3 *db)
