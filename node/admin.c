@@ -446,8 +446,10 @@ static int prepare(struct operation *self)
         return CKV_ERROR_STORAGE_KEY;
     if (request->command == CKV_REQUEST_REVOKE)
         return CKV_OK;
+    bool shared = request->has_server_key && !request->dedicated;
     return ckv_registry_prepare(&self->registered,
-                                request->has_client_public_key ? request->client_public_key : NULL);
+                                request->has_client_public_key ? request->client_public_key : NULL,
+                                !shared);
 }
 
 /*  Takes over REQUEST, and ENTRIES if not NULL.  */

@@ -60,8 +60,8 @@ int ckv_registry_open(struct ckv_registry *self, struct ckv_kv *kv,
                       const struct ckv_cluster_key *cluster_key, uint64_t node_id);
 
 /*  Makes the keys that a registration or rotation will need, and checks a client's key from
-   outside: CKV_ERROR_WEAK_KEY. CLIENT_PUBLIC_KEY is NULL when a client key pair is to be
-    made; DEDICATED says whether a server key pair may be needed.  */
+    outside: CKV_ERROR_WEAK_KEY. CLIENT_PUBLIC_KEY is NULL when a client key pair is to be made;
+    DEDICATED says whether a server key pair may be needed.  */
 int ckv_registry_prepare(struct ckv_registered *registered, const uint8_t *client_public_key,
                          bool dedicated);
 
