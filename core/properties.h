@@ -7,8 +7,8 @@
     A certificate's metadata is stored in this form, so that it can go into a READY command or a ZAP
     reply as it is. Names have the characters of RFC 23 and those that CZMQ's certificates allow
     besides, A-Z a-z 0-9 - _ . + $ @ & / (the last not at an end). Values are printable UTF-8 text;
-   one that holds both kinds of quotes is refused, since no certificate file could hold it (ZPL has
-   no escapes).
+    one that holds both kinds of quotes is refused, since no certificate file could hold it (ZPL has
+    no escapes).
 */
 #ifndef CKV_PROPERTIES_H
 #define CKV_PROPERTIES_H

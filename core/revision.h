@@ -1,8 +1,8 @@
 /*  revision: the order of changes, as a 64-bit hybrid logical clock (Kulkarni et al. 2014).
 
     The upper 48 bits are milliseconds since 1970, the lower 16 a counter. A revision is never
-   smaller than one seen before, and stays close to the wall clock: when the clock stands still or
-   steps back, the counter goes on, and overflows into the milliseconds.
+    smaller than one seen before, and stays close to the wall clock: when the clock stands still or
+    steps back, the counter goes on, and overflows into the milliseconds.
 */
 #ifndef CKV_REVISION_H
 #define CKV_REVISION_H

@@ -53,7 +53,7 @@ void ckv_storage_key_increment(struct ckv_storage_key *self);
 CKV_EXPORT int ckv_storage_key_read(struct ckv_storage_key *self, struct ckv_octets text);
 
 /*  Writes the text form with a terminating zero into TEXT and returns it. Returns "" for octets
-   that are no storage key.  */
+    that are no storage key.  */
 CKV_EXPORT const char *ckv_storage_key_text(struct ckv_octets storage_key,
                                             char text[CKV_STORAGE_KEY_TEXT_SIZE]);
 

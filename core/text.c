@@ -23,7 +23,7 @@ static int32_t take_code_point(struct ckv_octets *text)
 }
 
 /*  What hides, turns or breaks text: Unicode's general categories Cc, Zl, Zp and Cf, the letters
-   and marks that are drawn as nothing, and noncharacters.  */
+    and marks that are drawn as nothing, and noncharacters.  */
 static bool disturbs(int32_t code)
 {
     static const struct {

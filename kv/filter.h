@@ -2,8 +2,8 @@
 
     It stands in front of the tree of the lmdb engine, in a file that all processes map which read
     the store. A bucket is one cache line of eight entries; an entry holds 23 bits of a storage
-   key's hash and the position of its record. An unknown key finds no entry with its bits, but for
-   one in a million, and never touches the tree; a known one goes straight to its record.
+    key's hash and the position of its record. An unknown key finds no entry with its bits, but for
+    one in a million, and never touches the tree; a known one goes straight to its record.
 
     Promise: while the filter is complete, every committed storage key is in it. The writer enters a
     key before it commits. An entry may be stale (its transaction was aborted): whoever follows it
@@ -14,7 +14,7 @@
     choose storage keys that crowd one bucket.
 
     The file is scratch: it is made anew whenever a writer opens the store, and is worth nothing
-   after a reboot, which its boot id shows.
+    after a reboot, which its boot id shows.
 */
 #ifndef CKV_FILTER_H
 #define CKV_FILTER_H
@@ -35,8 +35,8 @@ enum {
 struct ckv_filter;
 
 /*  Makes the file PATH, or replaces it, with room for RECORDS entries, and maps it for writing. It
-   is not complete until ckv_filter_complete, and until then not seen under PATH by readers. Space
-   on the disk is reserved, so that no write to the map can fail. Returns CKV_ERROR_DISK_FULL,
+    is not complete until ckv_filter_complete, and until then not seen under PATH by readers. Space
+    on the disk is reserved, so that no write to the map can fail. Returns CKV_ERROR_DISK_FULL,
     CKV_ERROR_IO, CKV_ERROR_PERMISSION, CKV_ERROR_MEMORY.  */
 int ckv_filter_create(struct ckv_filter **self_p, const char *path,
                       const uint8_t store_id[CKV_FILTER_ID_SIZE], uint64_t records);
@@ -51,7 +51,7 @@ int ckv_filter_open(struct ckv_filter **self_p, const char *path,
 void ckv_filter_close(struct ckv_filter **self_p);
 
 /*  Makes sure that no process goes on trusting the filter file at PATH, if there is one, and
-   removes it. A writer calls this before its first commit.  */
+    removes it. A writer calls this before its first commit.  */
 int ckv_filter_retire_file(const char *path);
 
 /*  Enters HASH at POSITION. One thread at a time.  */

@@ -3,8 +3,8 @@
 
     A place holds a slot and the upper 24 bits of its key's hash, so that another key's record is
     hardly ever looked at. Keys themselves rest in the records: whoever looks up compares, and
-   whoever makes the table grow says how to hash again what is in a slot. One key may have several
-   slots. Like a vector it is a value: copied, it is a snapshot.
+    whoever makes the table grow says how to hash again what is in a slot. One key may have several
+    slots. Like a vector it is a value: copied, it is a snapshot.
 */
 #ifndef CKV_HASHES_H
 #define CKV_HASHES_H

@@ -6,10 +6,10 @@
         state, outbox, conflicts                          side tables
 
     A record could have been stored under its storage key itself, one tree instead of two. But
-   derived storage keys are random: every insertion then rewrites a page of its own, and pages stay
-   two thirds full. Measured with 1 M records of 290 octets, in batches of 10,000: 2.5 times the
-   octets of the records on disk and 55,000 records/s, against 1.7 times and 140,000/s this way. The
-   second lookup that positions cost is the filter's, which knows the position from one cache line
+    derived storage keys are random: every insertion then rewrites a page of its own, and pages stay
+    two thirds full. Measured with 1 M records of 290 octets, in batches of 10,000: 2.5 times the
+    octets of the records on disk and 55,000 records/s, against 1.7 times and 140,000/s this way. The
+    second lookup that positions cost is the filter's, which knows the position from one cache line
     (kv/filter.h); the index answers while the filter is not ready.
 
     Hashes are SipHash-2-4 under a key of the store; two keys with one hash are two positions, told
@@ -34,7 +34,7 @@ enum { READERS_MAX = 1024 };
 static const uint64_t max_size_default = UINT64_C(64) << 30;
 
 /*  A reader reserves address space that the node's store will hardly outgrow, so that it need not
-   be reopened when the store grows. Tools that limit address space get less.  */
+    be reopened when the store grows. Tools that limit address space get less.  */
 static const uint64_t reader_maps[] = { UINT64_C(1) << 40, UINT64_C(64) << 30, 0 };
 
 /*  The row of CKV_KV_STATE that makes a file ours.  */

@@ -2,11 +2,11 @@
 
     A store begins with none: a thread builds the first one (kv/filter.h) from the index, while the
     index itself answers. When that one gets crowded, another of twice the size is built beside it,
-   and takes its place when it is complete; keys are entered in both meanwhile. A process that only
-   reads maps the filter that the node made, and looks for another one when it is replaced.
+    and takes its place when it is complete; keys are entered in both meanwhile. A process that only
+    reads maps the filter that the node made, and looks for another one when it is replaced.
 
     Whoever probes takes no lock. So a filter that was replaced stays mapped until the store is
-   closed; each is half the size of the next.
+    closed; each is half the size of the next.
 */
 #ifndef CKV_PRESENCE_H
 #define CKV_PRESENCE_H
@@ -24,7 +24,7 @@ typedef int ckv_presence_walk(void *store, struct ckv_presence_builder *builder)
 bool ckv_presence_offer(struct ckv_presence_builder *builder, uint64_t hash, uint64_t position);
 
 /*  Begins. A writer (WALK is not NULL) makes sure that no process trusts the file that an earlier
-   one left at PATH; a reader maps it. Returns CKV_ERROR_MEMORY, CKV_ERROR_PERMISSION, CKV_ERROR_IO.
+    one left at PATH; a reader maps it. Returns CKV_ERROR_MEMORY, CKV_ERROR_PERMISSION, CKV_ERROR_IO.
  */
 int ckv_presence_new(struct ckv_presence **self_p, const char *path,
                      const uint8_t store_id[CKV_FILTER_ID_SIZE], ckv_presence_walk *walk,

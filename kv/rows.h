@@ -1,8 +1,8 @@
 /*  rows: octets under octets, in order of the keys, as a tree that is changed by copying.
 
     A treap (Seidel and Aragon 1996): a binary tree in the order of its keys, and a heap in the
-   order of a hash of each key, which keeps it flat. Like a vector (kv/vector.h) it is a value:
-   copied, it is a snapshot; reading takes no lock; changes are made in a batch.
+    order of a hash of each key, which keeps it flat. Like a vector (kv/vector.h) it is a value:
+    copied, it is a snapshot; reading takes no lock; changes are made in a batch.
 
     Keys are in the order of memcmp, a prefix before what is longer.
 */

@@ -2,7 +2,7 @@
 
     A vector is a value: copied, it is a snapshot. Reading takes no lock; a change copies the path
     of nodes to it, in a batch (kv/batch.h), and leaves every other copy as it was. Indexes that
-   were never set read as 0 and cost no memory.
+    were never set read as 0 and cost no memory.
 */
 #ifndef CKV_VECTOR_H
 #define CKV_VECTOR_H

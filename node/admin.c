@@ -170,7 +170,7 @@ static int append_entry(struct run *self, int type, struct ckv_octets record)
 }
 
 /*  Answers with a page: RC is CKV_OK when the page is full, CKV_ERROR_NOT_FOUND when the last row
-   was reached. CURSOR, whose reference is taken, is where the next page begins.  */
+    was reached. CURSOR, whose reference is taken, is where the next page begins.  */
 static void reply_run(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_request *request,
                       int rc, const char *name, json_t *cursor, struct run *run)
 {

@@ -2,7 +2,7 @@
 
     One thread polls a ROUTER socket and answers what only reads; what changes the store goes to the
     writer and is answered when it is durable. Requests of one client are pipelined: replies carry
-   the request's id and come in the order in which they are done.
+    the request's id and come in the order in which they are done.
 */
 #ifndef CKV_ADMIN_H
 #define CKV_ADMIN_H

@@ -50,7 +50,7 @@ int ckv_arguments_read(struct ckv_arguments *self, const struct ckv_command *com
                        char **argv);
 
 /*  Says on standard error (with --json, as an object on standard output) what went wrong: the text
-   of FORMAT, what it is about, then the sentence of ERROR. Returns the exit status that fits.  */
+    of FORMAT, what it is about, then the sentence of ERROR. Returns the exit status that fits.  */
 __attribute__((format(printf, 3, 4))) int ckv_complain(const struct ckv_arguments *arguments,
                                                        int error, const char *format, ...);
 

@@ -207,7 +207,7 @@ static bool put_off(struct paths *self, const char *path)
 }
 
 /*  Imports the file, or with MAY_WAIT puts it off when it has no metadata: pyzmq writes metadata
-   into the secret file of a pair only, so the public one must not come first.  */
+    into the secret file of a pair only, so the public one must not come first.  */
 static void import_file(struct import *self, const char *path, bool may_wait)
 {
     struct ckv_certfile *file = malloc(sizeof(*file));

@@ -22,7 +22,7 @@ struct node {
 };
 
 /*  SIGTERM and SIGINT drain, SIGHUP reloads; all arrive at the admin service's poll. Threads
-   started later inherit the mask.  */
+    started later inherit the mask.  */
 static int take_signals(void)
 {
     sigset_t set;

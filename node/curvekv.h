@@ -3,7 +3,7 @@
     A store is a memory map that the node writes and any number of processes read: a resolve is a
     lookup in that map and gives a view of the record where it lies. It takes no lock, allocates
     nothing and makes no system call, and it sees every commit of the node at once. The node need
-   not run; what its store held last is resolved.
+    not run; what its store held last is resolved.
 
         struct ckv_store *store;
         struct ckv_certificate certificate;
@@ -36,7 +36,7 @@ struct ckv_store;
 
 /*  Opens the store of the node whose data directory is DIRECTORY, for reading. Further opens of one
     directory in one process share its map. Errors: CKV_ERROR_NO_STORE, CKV_ERROR_PERMISSION
-   (reading needs to write the lock file beside the store), CKV_ERROR_STORE, CKV_ERROR_READERS,
+    (reading needs to write the lock file beside the store), CKV_ERROR_STORE, CKV_ERROR_READERS,
     CKV_ERROR_MEMORY, CKV_ERROR_IO. After a fork, open anew in the child.  */
 CKV_EXPORT int ckv_store_open(struct ckv_store **self_p, const char *directory);
 

@@ -21,7 +21,7 @@ static void join(char path[CKV_PATH_MAX], const char *dir, const char *name)
 }
 
 /*  Writes SIZE octets to a new file, durably, and only then gives it its name: after a crash there
-   is the whole file or none.  */
+    is the whole file or none.  */
 static int write_file(const char *path, const char *text, size_t size)
 {
     char temporary[CKV_PATH_MAX];

@@ -41,7 +41,7 @@ int ckv_datadir_open(struct ckv_datadir *self, const char *dir, const char *clus
 void ckv_datadir_close(struct ckv_datadir *self);
 
 /*  Reads the cluster key of DIR, for a command that reads the store while the node is down. Errors
-   as above; *KEY_P is then NULL.  */
+    as above; *KEY_P is then NULL.  */
 int ckv_datadir_cluster_key(struct ckv_cluster_key **key_p, const char *dir);
 
 /*  Whether a node runs in DIR: 1, 0, or CKV_ERROR_NO_STORE when there is no such directory, or

@@ -30,8 +30,8 @@ struct ckv_dump_entry {
 };
 
 /*  Takes the next entry off the front of DUMP. Returns 1 with *ENTRY set, 0 at the end of the
-   octets, CKV_ERROR_DUMP_TRUNCATED when an entry goes on behind it (DUMP is then left as it was:
-   read more), or CKV_ERROR_DUMP for what is no entry.  */
+    octets, CKV_ERROR_DUMP_TRUNCATED when an entry goes on behind it (DUMP is then left as it was:
+    read more), or CKV_ERROR_DUMP for what is no entry.  */
 int ckv_dump_next(struct ckv_octets *dump, struct ckv_dump_entry *entry);
 
 /*  Writes the head of an entry of SIZE octets.  */

@@ -2,7 +2,7 @@
 
     LMDB does not bear one file opened twice in a process: closing the second would drop the first's
     locks. So the stores of one directory share one opened kv, found by device and inode, and
-   counted.
+    counted.
 */
 #include "kv/kv.h"
 #include "kv/system.h"

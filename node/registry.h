@@ -1,7 +1,7 @@
 /*  registry: the four things one does with a certificate: register, resolve, revoke, rotate.
 
     Making keys is dear (27 µs a pair) and needs no store, so it comes apart: prepare, on any
-   thread, then the change itself inside the writer's transaction.
+    thread, then the change itself inside the writer's transaction.
 
     A client public key has at most one active certificate, so that resolving by it has one answer.
 */

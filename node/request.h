@@ -1,7 +1,7 @@
 /*  request: what one asks the admin service, and the one function that reads it.
 
     The service is a ZeroMQ ROUTER on ipc://DIR/admin.sock; any client may use a DEALER. A request
-   is one or two frames: a JSON object, and for "import" a run of dump entries (node/dump.h).
+    is one or two frames: a JSON object, and for "import" a run of dump entries (node/dump.h).
 
         { "id": 7, "command": "register", "organisation": "ACME", "client_number": "42",
           "client_public_key": Z85, "server_key": "dedicated" | "shared", "storage_key": text,
@@ -69,7 +69,7 @@ struct ckv_request {
 
 /*  Reads the JSON frame TEXT. SELF owns what it refers to; destroy it in any case. Returns
     CKV_ERROR_REQUEST for what is no such object, or the error that names the member at fault. The
-   id is set whenever it could be read.  */
+    id is set whenever it could be read.  */
 int ckv_request_read(struct ckv_request *self, struct ckv_octets text);
 
 void ckv_request_clear(struct ckv_request *self);

@@ -20,7 +20,7 @@ struct ckv_source {
 typedef int ckv_source_visit(void *argument, int type, const struct ckv_certificate *certificate);
 
 /*  Opens what ARGUMENTS names; says on standard error when it is the store. Errors are complained
-   of here: returns an enum ckv_exit.  */
+    of here: returns an enum ckv_exit.  */
 int ckv_source_open(struct ckv_source *self, const struct ckv_arguments *arguments);
 void ckv_source_close(struct ckv_source *self);
 

@@ -3,8 +3,8 @@
     Whatever wants to change it hands over a write: a function that runs inside a write transaction,
     and one that is told how it ended. The writer takes all writes that wait, runs them in one
     transaction, commits once (one fsync), and only then tells each: what was told CKV_OK is
-   durable. While a batch is on its way to the disk the next one gathers, so the batch grows with
-   the load.
+    durable. While a batch is on its way to the disk the next one gathers, so the batch grows with
+    the load.
 */
 #ifndef CKV_WRITER_H
 #define CKV_WRITER_H

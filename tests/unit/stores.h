@@ -1,5 +1,5 @@
 /*  stores: what the tests of kv/ share. The engines, what is said of each, and a store in a
-   directory of its own for each test.
+    directory of its own for each test.
 
         static void a_promise(void **state)
         {

@@ -1,6 +1,6 @@
 /*  What every engine promises (kv/kv.h), checked over all of them. Storage keys are numbers, so
-   that the array engine can take part. The table at the end says which promise is whose. What
-   outlives the process is in test_kv_files.c.  */
+    that the array engine can take part. The table at the end says which promise is whose. What
+    outlives the process is in test_kv_files.c.  */
 #include "tests/unit/stores.h"
 
 #include <pthread.h>
