@@ -1,6 +1,6 @@
 /*  The lmdb engine: records in order of arrival, and indexes of positions beside them.
 
-        records               position → record           dense: pages fill wholly, writes are local
+        records               position → record           pages fill wholly, writes are local
         by_storage_key        hash → positions            16 octets a certificate
         by_client_public_key  hash → positions            16 octets a certificate
         state, outbox, conflicts                          side tables

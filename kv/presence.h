@@ -24,7 +24,8 @@ typedef int ckv_presence_walk(void *store, struct ckv_presence_builder *builder)
 bool ckv_presence_offer(struct ckv_presence_builder *builder, uint64_t hash, uint64_t position);
 
 /*  Begins. A writer (WALK is not NULL) makes sure that no process trusts the file that an earlier
-    one left at PATH; a reader maps it. Returns CKV_ERROR_MEMORY, CKV_ERROR_PERMISSION, CKV_ERROR_IO.
+    one left at PATH; a reader maps it. Returns CKV_ERROR_MEMORY, CKV_ERROR_PERMISSION,
+    CKV_ERROR_IO.
  */
 int ckv_presence_new(struct ckv_presence **self_p, const char *path,
                      const uint8_t store_id[CKV_FILTER_ID_SIZE], ckv_presence_walk *walk,
