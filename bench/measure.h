@@ -31,6 +31,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -211,6 +212,12 @@ static inline void remove_tree(const char *dir)
     nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+/*  For a child: whatever ends the benchmark, ^C or a kill, leaves no process behind.  */
+static inline void end_with_parent(void)
+{
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+}
+
 /*  Runs WORK in a child and a new directory, and removes the directory whatever became of the
     child. Returns the program's exit status.  */
 static inline int run_in_directory(const struct options *options,
@@ -222,6 +229,7 @@ static inline int run_in_directory(const struct options *options,
     int status = 1;
     pid_t child = fork();
     if (child == 0) {
+        end_with_parent();
         work(options);
         exit(0);
     }

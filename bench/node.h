@@ -9,7 +9,6 @@
 #include <jansson.h>
 #include <libgen.h>
 #include <limits.h>
-#include <sys/prctl.h>
 #include <zmq.h>
 
 struct node {
@@ -44,7 +43,7 @@ static inline pid_t start_curvekv(const char *const *arguments)
         int quiet = open("/dev/null", O_WRONLY);
         dup2(quiet, STDOUT_FILENO);
         dup2(quiet, STDERR_FILENO);
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        end_with_parent();
         execv(path, (char *const *)arguments);
         _exit(127);
     }

@@ -30,6 +30,14 @@ static const struct entry entries[] = {
       "empty directory and import a dump" },
     { CKV_ERROR_READERS, "readers",
       "every reader slot of the store is taken; close some processes that read it" },
+    { CKV_ERROR_NO_FILE, "no_file",
+      "there is no such file or directory; check the path, or make it first" },
+    { CKV_ERROR_PATH, "path",
+      "this path is too long; a unix socket's has at most 107 octets, so choose a shorter --data" },
+    { CKV_ERROR_DIRECTORY, "directory", "this is a directory; name a file in it" },
+    { CKV_ERROR_NO_CLUSTER_KEY, "no_cluster_key",
+      "the cluster key of this store is gone; give it with --cluster-key, from your backup or from "
+      "another node" },
 
     { CKV_ERROR_NOT_FOUND, "not_found", "no certificate is known under this key" },
     { CKV_ERROR_TAKEN, "taken", "this storage key belongs to another certificate; choose another" },

@@ -25,13 +25,17 @@ enum ckv_error {
     CKV_ERROR_MEMORY = -2,   /* no memory */
     CKV_ERROR_IO = -3,       /* the disk or the file system failed */
     CKV_ERROR_PERMISSION = -4,
-    CKV_ERROR_NO_STORE = -5,   /* no data directory, or no store in it */
-    CKV_ERROR_IN_USE = -6,     /* another node holds this data directory */
-    CKV_ERROR_DISK_FULL = -7,  /* ENOSPC or EDQUOT; the batch was not applied */
-    CKV_ERROR_STORE_FULL = -8, /* --max-size reached; the batch was not applied */
-    CKV_ERROR_READ_ONLY = -9,  /* a write to a store opened for reading */
-    CKV_ERROR_STORE = -10,     /* the store's files are not a store of ours, or damaged */
-    CKV_ERROR_READERS = -11,   /* every reader slot of the store is taken */
+    CKV_ERROR_NO_STORE = -5,        /* no data directory, or no store in it */
+    CKV_ERROR_IN_USE = -6,          /* another node holds this data directory */
+    CKV_ERROR_DISK_FULL = -7,       /* ENOSPC or EDQUOT; the batch was not applied */
+    CKV_ERROR_STORE_FULL = -8,      /* --max-size reached; the batch was not applied */
+    CKV_ERROR_READ_ONLY = -9,       /* a write to a store opened for reading */
+    CKV_ERROR_STORE = -10,          /* the store's files are not a store of ours, or damaged */
+    CKV_ERROR_READERS = -11,        /* every reader slot of the store is taken */
+    CKV_ERROR_NO_FILE = -12,        /* a file or directory that is absent */
+    CKV_ERROR_PATH = -13,           /* a path too long */
+    CKV_ERROR_DIRECTORY = -15,      /* a directory where a file is wanted */
+    CKV_ERROR_NO_CLUSTER_KEY = -14, /* a data directory with a store and without its cluster key */
 
     /*  Certificates and what is asked of them  */
     CKV_ERROR_NOT_FOUND = -20,

@@ -58,6 +58,30 @@ bool ckv_text_printable(struct ckv_octets octets)
     return true;
 }
 
+char *ckv_text_escape(struct ckv_octets octets, char *out, size_t capacity)
+{
+    static const char digits[] = "0123456789abcdef";
+    char *end = out, *limit = out + capacity - 1;
+    while (octets.size) {
+        struct ckv_octets before = octets;
+        bool shown = !disturbs(take_code_point(&octets));
+        size_t size = shown ? before.size - octets.size : 4;
+        if (size > (size_t)(limit - end))
+            break;
+        if (shown) {
+            memcpy(end, before.data, size);
+        } else {
+            memcpy(end, "\\x", 2);
+            end[2] = digits[before.data[0] >> 4];
+            end[3] = digits[before.data[0] & 15];
+            octets = ckv_octets(before.data + 1, before.size - 1);
+        }
+        end += size;
+    }
+    *end = 0;
+    return out;
+}
+
 static int digit(uint8_t c)
 {
     if (c >= '0' && c <= '9')

@@ -24,7 +24,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static const char file_name[] = "certificates.mdb";
@@ -387,9 +387,21 @@ static int lmdb_renew(struct ckv_kv_txn *txn)
     return error_of(mdb_txn_renew(txn_of(txn)->mdb));
 }
 
+/*  LMDB calls it EIO when a write was cut short, which is what a disk that fills up does first.  */
+static bool is_disk_full(const struct lmdb *self)
+{
+    enum { SPARE = 1048576 };
+    struct statvfs disk;
+    int fd;
+    return mdb_env_get_fd(self->env, &fd) == MDB_SUCCESS && fstatvfs(fd, &disk) == 0 &&
+           (uint64_t)disk.f_bavail * disk.f_frsize < SPARE;
+}
+
 static int lmdb_commit(struct ckv_kv_txn *txn)
 {
     int rc = mdb_txn_commit(txn_of(txn)->mdb);
+    if (rc == EIO && is_disk_full(lmdb_of(txn->kv)))
+        rc = ENOSPC;
     free(txn);
     return error_of(rc);
 }

@@ -10,6 +10,8 @@ int ckv_system_error(int number)
         return CKV_ERROR_NO_STORE;
     case EEXIST:
         return CKV_ERROR_EXISTS;
+    case EISDIR:
+        return CKV_ERROR_DIRECTORY;
     case EACCES:
     case EPERM:
     case EROFS:

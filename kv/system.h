@@ -4,7 +4,7 @@
 
 #include "core/error.h"
 
-/*  CKV_ERROR_NO_STORE (no such file or directory), _EXISTS, _PERMISSION, _DISK_FULL, _MEMORY, or
+/*  CKV_ERROR_NO_STORE (no such file or directory), _EXISTS, _DIRECTORY, _PERMISSION, _DISK_FULL, _MEMORY, or
     for all others CKV_ERROR_IO.  */
 int ckv_system_error(int number);
 

@@ -23,7 +23,7 @@ struct ckv_admin_parts {
     const char *cluster; /* of the cluster, for certificate files */
 };
 
-/*  Binds the endpoint of the data directory, mode 0600. Errors: CKV_ERROR_ARGUMENT (path too long),
+/*  Binds the endpoint of the data directory, mode 0600. Errors: CKV_ERROR_PATH,
     CKV_ERROR_PERMISSION, CKV_ERROR_IO, CKV_ERROR_MEMORY.  */
 int ckv_admin_new(struct ckv_admin **self_p, const struct ckv_admin_parts *parts);
 void ckv_admin_destroy(struct ckv_admin **self_p);

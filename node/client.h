@@ -18,7 +18,7 @@ struct ckv_reply {
 };
 
 /*  Connects to the node that runs in DIR. Replies are waited for TIMEOUT_MS. Returns
-    CKV_ERROR_NOT_REACHABLE when none runs there, CKV_ERROR_PERMISSION, CKV_ERROR_ARGUMENT (path too
+    CKV_ERROR_NOT_REACHABLE when none runs there, CKV_ERROR_PERMISSION, CKV_ERROR_PATH (path too
     long), CKV_ERROR_MEMORY.  */
 int ckv_client_new(struct ckv_client **self_p, const char *dir, int timeout_ms);
 void ckv_client_destroy(struct ckv_client **self_p);

@@ -1,4 +1,5 @@
 #include "node/command.h"
+#include "core/text.h"
 #include "core/time.h"
 
 #include <errno.h>
@@ -163,6 +164,7 @@ static int exit_status_of(int error)
     case CKV_ERROR_NUMBER:
     case CKV_ERROR_METADATA:
     case CKV_ERROR_Z85:
+    case CKV_ERROR_PATH:
         return CKV_EXIT_USAGE;
     case CKV_ERROR_NOT_REACHABLE:
     case CKV_ERROR_TIMEOUT:
@@ -174,15 +176,16 @@ static int exit_status_of(int error)
 
 int ckv_complain(const struct ckv_arguments *arguments, int error, const char *format, ...)
 {
-    char about[2 * 4096];
+    char raw[2 * 4096], about[sizeof(raw)];
     va_list list;
     va_start(list, format);
-    vsnprintf(about, sizeof(about), format, list);
+    vsnprintf(raw, sizeof(raw), format, list);
     va_end(list);
+    ckv_text_escape(ckv_octets_text(raw), about, sizeof(about));
     if (arguments->json) {
         json_t *object =
             json_pack("{ssss}", "error", ckv_error_name(error), "message", ckv_strerror(error));
-        json_object_set_new(object, "about", json_stringn_nocheck(about, strlen(about)));
+        json_object_set_new(object, "about", json_string(about));
         json_dumpf(object, stdout, JSON_COMPACT);
         putchar('\n');
         json_decref(object);
@@ -194,12 +197,12 @@ int ckv_complain(const struct ckv_arguments *arguments, int error, const char *f
 
 int ckv_complain_usage(const char *format, ...)
 {
+    char raw[4096], text[sizeof(raw)];
     va_list list;
     va_start(list, format);
-    fputs("curvekv: ", stderr);
-    vfprintf(stderr, format, list);
-    fputc('\n', stderr);
+    vsnprintf(raw, sizeof(raw), format, list);
     va_end(list);
+    fprintf(stderr, "curvekv: %s\n", ckv_text_escape(ckv_octets_text(raw), text, sizeof(text)));
     return CKV_EXIT_USAGE;
 }
 

@@ -1,4 +1,6 @@
 /*  export: all records as a dump, from the node or from its store.  */
+#include "kv/system.h"
+#include "node/keyfile.h"
 #include "node/source.h"
 
 #include <errno.h>
@@ -19,7 +21,7 @@ static int write_entry(FILE *file, int type, struct ckv_octets octets)
     ckv_dump_head(head, type, octets.size);
     bool whole = fwrite(head, 1, sizeof(head), file) == sizeof(head) &&
                  fwrite(octets.data, 1, octets.size, file) == octets.size;
-    return whole ? CKV_OK : errno == ENOSPC ? CKV_ERROR_DISK_FULL : CKV_ERROR_IO;
+    return whole ? CKV_OK : ckv_system_error(errno);
 }
 
 static int export_one(void *argument, int type, const struct ckv_certificate *certificate)
@@ -33,29 +35,31 @@ static int write_dump(struct ckv_source *source, struct export *self)
 {
     uint8_t count[8];
     if (fputs(CKV_DUMP_MAGIC, self->file) < 0)
-        return CKV_ERROR_IO;
+        return ckv_system_error(errno);
     int rc = ckv_source_walk(source, true, export_one, self);
     ckv_put64(count, self->count);
     if (rc == CKV_OK)
         rc = write_entry(self->file, CKV_DUMP_END, ckv_octets(count, sizeof(count)));
     if (rc == CKV_OK && fflush(self->file) != 0)
-        rc = errno == ENOSPC ? CKV_ERROR_DISK_FULL : CKV_ERROR_IO;
+        rc = ckv_system_error(errno);
     return rc;
 }
 
 /*  A new file, so that an export that fails half-way does not cost the last good one.  */
-static FILE *open_file(const char *path, bool force, char temporary[4096])
+static int open_file(FILE **file, const char *path, bool force, char temporary[4096])
 {
-    temporary[0] = 0;
-    if (!path || strcmp(path, "-") == 0)
-        return stdout;
-    if (!force && access(path, F_OK) == 0) {
-        errno = EEXIST;
-        return NULL;
-    }
+    *file = stdout;
+    if (strcmp(path, "-") == 0)
+        return CKV_OK;
+    int rc = ckv_keyfile_check_name(path, force);
+    if (rc != CKV_OK)
+        return rc;
     snprintf(temporary, 4096, "%s.part", path);
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    return fd < 0 ? NULL : fdopen(fd, "w");
+    *file = fd < 0 ? NULL : fdopen(fd, "w");
+    if (*file)
+        return CKV_OK;
+    return errno == ENOENT ? CKV_ERROR_NO_FILE : ckv_system_error(errno);
 }
 
 static int finish_file(FILE *file, const char *temporary, const char *path, int rc)
@@ -80,19 +84,15 @@ static int export_all(const struct ckv_arguments *arguments)
     const char *path = arguments->out ? arguments->out : "-";
     if (strcmp(path, "-") == 0 && isatty(STDOUT_FILENO))
         return ckv_complain_usage("a dump is binary; name a file with --out, or use a pipe");
-    self.file = open_file(path, arguments->force, temporary);
-    if (!self.file)
-        return ckv_complain(arguments,
-                            errno == EEXIST   ? CKV_ERROR_EXISTS
-                            : errno == EACCES ? CKV_ERROR_PERMISSION
-                                              : CKV_ERROR_IO,
-                            "%s", path);
+    int rc = open_file(&self.file, path, arguments->force, temporary);
+    if (rc != CKV_OK)
+        return ckv_complain(arguments, rc, "%s", path);
     int status = ckv_source_open(&source, arguments);
     if (status != CKV_EXIT_DONE) {
         finish_file(self.file, temporary, path, CKV_ERROR_NOT_REACHABLE);
         return status;
     }
-    int rc = write_dump(&source, &self);
+    rc = write_dump(&source, &self);
     rc = finish_file(self.file, temporary, path, rc);
     ckv_source_close(&source);
     if (rc != CKV_OK)

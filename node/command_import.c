@@ -4,7 +4,8 @@
     begins like a dump is one, any other is a certificate file. Nothing stops an import half-way but
     the loss of the node: what is refused is named with the reason, the rest goes in.
 */
-#include "core/properties.h"
+#include "core/text.h"
+#include "core/time.h"
 #include "core/z85.h"
 #include "node/client.h"
 #include "node/dump.h"
@@ -22,9 +23,10 @@
 #include <unistd.h>
 
 enum {
-    REGISTERS_IN_FLIGHT = 256, /* certificate files at the node at one time */
-    CHUNKS_IN_FLIGHT = 8,      /* runs of dump entries at the node at one time */
-    CHUNK_SIZE = 1048576,      /* octets of one run */
+    REGISTERS_IN_FLIGHT = 256,         /* certificate files at the node at one time */
+    CHUNKS_IN_FLIGHT = 8,              /* runs of dump entries at the node at one time */
+    CHUNK_SIZE = 1048576,              /* octets of one run */
+    END_SIZE = CKV_DUMP_HEAD_SIZE + 8, /* octets of a dump's end */
     PROGRESS_MS = 200,
 };
 
@@ -61,13 +63,15 @@ static void show_progress(struct import *self, bool last)
 /*  Names a file that was refused, and why.  */
 static void refuse(struct import *self, const char *path, unsigned line, const char *reason)
 {
+    char shown[4096]; /* names of files are from outside */
+    ckv_text_escape(ckv_octets_text(path), shown, sizeof(shown));
     self->refused++;
     if (self->progress)
         fputs("\r\033[K", stderr);
     if (line)
-        fprintf(stderr, "refused %s, line %u: %s\n", path, line, reason);
+        fprintf(stderr, "refused %s, line %u: %s\n", shown, line, reason);
     else
-        fprintf(stderr, "refused %s: %s\n", path, reason);
+        fprintf(stderr, "refused %s: %s\n", shown, reason);
 }
 
 /*  ---- certificate files ----  */
@@ -139,11 +143,19 @@ static void number_of(const char *path, char number[CKV_NUMBER_MAX + 1])
     }
 }
 
+static bool has_number(const char *path)
+{
+    char number[CKV_NUMBER_MAX + 1];
+    number_of(path, number);
+    return ckv_text_printable(ckv_octets_text(number));
+}
+
 static json_t *registration_of(const struct import *self, const struct ckv_certfile *file,
                                const char *path)
 {
     const struct ckv_arguments *arguments = self->arguments;
     char z85[CKV_Z85_TEXT_SIZE], key[CKV_STORAGE_KEY_TEXT_SIZE], number[CKV_NUMBER_MAX + 1];
+    char time[CKV_TIME_TEXT_SIZE];
     json_t *request =
         json_pack("{sIssss}", "id", (json_int_t)self->sent, "command", "register", "server_key",
                   arguments->server_key ? arguments->server_key : "shared");
@@ -164,6 +176,9 @@ static json_t *registration_of(const struct import *self, const struct ckv_certf
         json_object_set_new(
             request, "storage_key",
             json_string(ckv_storage_key_text(ckv_storage_key_octets(&file->storage_key), key)));
+    if (file->not_after)
+        json_object_set_new(request, "not_after",
+                            json_string(ckv_time_text(file->not_after, time)));
     json_object_set_new(request, "metadata",
                         ckv_present_metadata(ckv_octets(file->metadata, file->metadata_size)));
     return request;
@@ -213,6 +228,8 @@ static void import_file(struct import *self, const char *path, bool may_wait)
     struct ckv_certfile *file = malloc(sizeof(*file));
     unsigned line = 0;
     int rc = file ? ckv_keyfile_read(file, path, &line) : CKV_ERROR_MEMORY;
+    if (rc == CKV_OK && !file->number_size && !has_number(path))
+        rc = CKV_ERROR_NUMBER;
     if (rc != CKV_OK) {
         refuse(self, path, line, ckv_strerror(rc));
     } else if (!may_wait || file->metadata_size || !put_off(&self->plain, path)) {
@@ -336,6 +353,8 @@ static void import_dump(struct import *self, FILE *file, const char *path)
     take_replies(self, 0, true);
     if (rc != CKV_OK)
         refuse(self, path, 0, ckv_strerror(rc));
+    else if (reader.ended && (reader.size != END_SIZE || fgetc(file) != EOF))
+        refuse(self, path, 0, "more follows the end of the dump; import dumps one at a time");
     free(reader.data);
 }
 
@@ -400,6 +419,10 @@ static int import(const struct ckv_arguments *arguments)
         strcmp(arguments->server_key, "shared") != 0)
         return ckv_complain_usage("--server-key %s: it is dedicated or shared",
                                   arguments->server_key);
+    struct ckv_octets organisation =
+        ckv_octets_text(arguments->organisation ? arguments->organisation : "");
+    if (organisation.size > CKV_ORGANISATION_MAX || !ckv_text_printable(organisation))
+        return ckv_complain(arguments, CKV_ERROR_ORGANISATION, "--organisation");
     int rc = ckv_client_new(&self.client, arguments->data, ckv_timeout(arguments));
     if (rc != CKV_OK)
         return ckv_complain(arguments, rc, "%s", arguments->data);

@@ -142,7 +142,7 @@ static int open_output(struct output *self, const struct ckv_arguments *argument
 {
     self->arguments = arguments;
     self->passphrase[0] = 0;
-    if (arguments->json && !arguments->out)
+    if (arguments->json && (!arguments->out || strcmp(arguments->out, "-") == 0))
         return ckv_complain_usage("with --json, name the certificate's file with --out");
     int status = ckv_passphrase_wanted(arguments)
                      ? ckv_passphrase_get(arguments, true, self->passphrase)

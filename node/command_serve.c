@@ -100,15 +100,15 @@ static int run_node(const struct ckv_arguments *arguments, uint64_t max_size)
     struct node self = { .signals = take_signals() };
     char blame[CKV_PATH_MAX];
     int rc = ckv_datadir_open(&self.datadir, arguments->data, arguments->cluster_key, blame);
-    if (rc == CKV_ERROR_NO_STORE) {
-        fprintf(stderr, "curvekv: %s: there is no such file or directory; make it first\n", blame);
-        return CKV_EXIT_REFUSED;
-    }
+    if (rc == CKV_ERROR_NO_STORE) /* what is absent is a directory or a key file, not a store */
+        rc = CKV_ERROR_NO_FILE;
     if (rc != CKV_OK)
         return ckv_complain(arguments, rc, "%s", blame);
     rc = open_store(&self, arguments, max_size);
     if (rc == CKV_OK)
         rc = start_services(&self, arguments);
+    if (rc == CKV_ERROR_WRONG_CLUSTER_KEY)
+        ckv_datadir_withdraw_cluster_key(&self.datadir);
     if (rc != CKV_OK) {
         stop(&self);
         return ckv_complain(arguments, rc, "%s", arguments->data);

@@ -107,14 +107,15 @@ static int show(const struct ckv_arguments *arguments)
         return ckv_complain(arguments, CKV_ERROR_MEMORY, "%s", path);
     int rc = ckv_keyfile_read(file, path, &line);
     int status = CKV_EXIT_DONE;
-    if (rc == CKV_ERROR_NOT_FOUND)
-        status = ckv_complain_usage("%s: there is no such file", path);
-    else if (rc != CKV_OK && line)
-        status = ckv_complain(arguments, rc, "%s, line %u", path, line);
-    else if (rc != CKV_OK)
-        status = ckv_complain(arguments, rc, "%s", path);
-    else
+    if (rc == CKV_OK) {
         status = check_passphrase(arguments, file);
+    } else {
+        status = CKV_EXIT_REFUSED; /* it is the file that is wrong, not the usage */
+        if (line)
+            ckv_complain(arguments, rc, "%s, line %u", path, line);
+        else
+            ckv_complain(arguments, rc, "%s", path);
+    }
     if (status == CKV_EXIT_DONE)
         (arguments->json ? print_json : print_text)(file);
     sodium_free(file);

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -117,11 +116,16 @@ static int provide_cluster_key(struct ckv_datadir *self, const char *given, uint
     }
     if (found)
         return CKV_OK;
+    if (!given &&
+        (ckv_datadir_has_store(self->path, "lmdb") || ckv_datadir_has_store(self->path, "sqlite")))
+        return CKV_ERROR_NO_CLUSTER_KEY; /* a new one would make the store unreadable */
     if (!given)
         randombytes_buf(raw, CKV_CLUSTER_KEY_SIZE);
     self->made_cluster_key = !given;
     memcpy(blame, path, CKV_PATH_MAX);
-    return write_cluster_key(path, raw);
+    int written = write_cluster_key(path, raw);
+    self->wrote_cluster_key = written == CKV_OK;
+    return written;
 }
 
 static int open_cluster_key(struct ckv_datadir *self, const char *given, char blame[CKV_PATH_MAX])
@@ -157,17 +161,20 @@ static int open_node_id(struct ckv_datadir *self, char blame[CKV_PATH_MAX])
     return rc;
 }
 
-/*  Another open of the same lock, even by this process, is refused: flock belongs to the open file.
- */
+/*  The whole file, for writing. Such a lock belongs to the open file (F_OFD_SETLK), and whether it is
+    held can be asked without taking it.  */
+static const struct flock whole_file = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
 static int lock_node(struct ckv_datadir *self, char blame[CKV_PATH_MAX])
 {
     join(blame, self->path, "node.lock");
     self->lock = open(blame, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (self->lock < 0)
         return ckv_system_error(errno);
-    if (flock(self->lock, LOCK_EX | LOCK_NB) == 0)
+    struct flock lock = whole_file;
+    if (fcntl(self->lock, F_OFD_SETLK, &lock) == 0)
         return CKV_OK;
-    return errno == EWOULDBLOCK ? CKV_ERROR_IN_USE : ckv_system_error(errno);
+    return errno == EAGAIN ? CKV_ERROR_IN_USE : ckv_system_error(errno);
 }
 
 int ckv_datadir_open(struct ckv_datadir *self, const char *dir, const char *cluster_key_file,
@@ -176,7 +183,7 @@ int ckv_datadir_open(struct ckv_datadir *self, const char *dir, const char *clus
     *self = (struct ckv_datadir){ .lock = -1 };
     snprintf(blame, CKV_PATH_MAX, "%s", dir);
     if (strlen(dir) + sizeof("/certificates.sqlite-journal") > sizeof(self->path))
-        return CKV_ERROR_ARGUMENT;
+        return CKV_ERROR_PATH;
     snprintf(self->path, sizeof(self->path), "%s", dir);
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
         return ckv_system_error(errno);
@@ -188,6 +195,15 @@ int ckv_datadir_open(struct ckv_datadir *self, const char *dir, const char *clus
     if (rc != CKV_OK)
         ckv_datadir_close(self);
     return rc;
+}
+
+void ckv_datadir_withdraw_cluster_key(struct ckv_datadir *self)
+{
+    char path[CKV_PATH_MAX];
+    join(path, self->path, "cluster.key");
+    if (self->wrote_cluster_key)
+        unlink(path);
+    self->wrote_cluster_key = false;
 }
 
 void ckv_datadir_close(struct ckv_datadir *self)
@@ -222,7 +238,8 @@ int ckv_datadir_is_running(const char *dir)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? 0 : ckv_system_error(errno);
-    int running = flock(fd, LOCK_SH | LOCK_NB) != 0;
+    struct flock lock = whole_file;
+    int running = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
     close(fd);
     return running;
 }
@@ -238,7 +255,7 @@ int ckv_datadir_admin_endpoint(const char *dir, char endpoint[CKV_PATH_MAX])
 {
     struct sockaddr_un address;
     if (strlen(dir) + sizeof("/admin.sock") > sizeof(address.sun_path))
-        return CKV_ERROR_ARGUMENT;
+        return CKV_ERROR_PATH;
     snprintf(endpoint, CKV_PATH_MAX, "ipc://%s/admin.sock", dir);
     return CKV_OK;
 }

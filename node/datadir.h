@@ -26,16 +26,22 @@ struct ckv_datadir {
     uint64_t node_id;
     bool made_cluster_key; /* by this open, as opposed to found */
     bool made_node_id;
-    int lock; /* descriptor */
+    bool wrote_cluster_key; /* made, or copied from a given file */
+    int lock;               /* descriptor */
 };
 
 /*  Opens DIR for a node; makes it, and what is absent in it, and locks it. CLUSTER_KEY_FILE, if not
     NULL, is copied into a directory that has no cluster key, and must hold the same one otherwise
     (CKV_ERROR_WRONG_CLUSTER_KEY). BLAME receives the path that an error is about. Errors:
     CKV_ERROR_IN_USE, _PERMISSION, _CLUSTER_KEY_LENGTH, _CLUSTER_KEY_MODE, _DISK_FULL, _IO,
-    _NO_STORE (the parent is absent, or CLUSTER_KEY_FILE).  */
+    _NO_STORE (the parent is absent, or CLUSTER_KEY_FILE), _PATH,
+    _NO_CLUSTER_KEY (there is a store, and its key is gone).  */
 int ckv_datadir_open(struct ckv_datadir *self, const char *dir, const char *cluster_key_file,
                      char blame[CKV_PATH_MAX]);
+
+/*  Removes the cluster key that this open wrote, if it did: it has turned out to be another than the
+    store's, and must not stand in the way of the right one.  */
+void ckv_datadir_withdraw_cluster_key(struct ckv_datadir *self);
 
 /*  Wipes the keys, unlocks.  */
 void ckv_datadir_close(struct ckv_datadir *self);
@@ -51,7 +57,7 @@ int ckv_datadir_is_running(const char *dir);
 /*  Whether DIR holds a store of ENGINE ("lmdb", "sqlite").  */
 bool ckv_datadir_has_store(const char *dir, const char *engine);
 
-/*  The ZeroMQ endpoint of the admin service in DIR. Returns CKV_ERROR_ARGUMENT when the path is too
+/*  The ZeroMQ endpoint of the admin service in DIR. Returns CKV_ERROR_PATH when the path is too
     long for a unix socket (107 octets).  */
 int ckv_datadir_admin_endpoint(const char *dir, char endpoint[CKV_PATH_MAX]);
 

@@ -15,7 +15,7 @@
 static int error_of(int number)
 {
     int error = ckv_system_error(number);
-    return error == CKV_ERROR_NO_STORE ? CKV_ERROR_NOT_FOUND : error;
+    return error == CKV_ERROR_NO_STORE ? CKV_ERROR_NO_FILE : error;
 }
 
 /*  Reads up to CAPACITY octets of PATH.  */
@@ -58,14 +58,25 @@ static bool is_stdout(const char *path)
     return !path || strcmp(path, "-") == 0;
 }
 
+int ckv_keyfile_check_name(const char *path, bool force)
+{
+    struct stat file;
+    if (stat(path, &file) != 0)
+        return CKV_OK; /* what else may be wrong, making it will show */
+    if (S_ISDIR(file.st_mode))
+        return CKV_ERROR_DIRECTORY;
+    return force ? CKV_OK : CKV_ERROR_EXISTS;
+}
+
 int ckv_keyfile_take(struct ckv_keyfile *self, const char *path, bool force)
 {
     self->path = path;
     self->fd = -1;
     if (is_stdout(path))
         return CKV_OK;
-    if (!force && access(path, F_OK) == 0)
-        return CKV_ERROR_EXISTS;
+    int rc = ckv_keyfile_check_name(path, force);
+    if (rc != CKV_OK)
+        return rc;
     if (snprintf(self->temporary, sizeof(self->temporary), "%s.XXXXXX", path) >=
         (int)sizeof(self->temporary))
         return CKV_ERROR_ARGUMENT;
@@ -182,7 +193,7 @@ int ckv_passphrase_get(const struct ckv_arguments *arguments, bool twice,
         if (rc != CKV_OK) {
             status = CKV_EXIT_USAGE;
             fprintf(stderr, "curvekv: passphrase file %s: %s\n", arguments->passphrase_file,
-                    rc == CKV_ERROR_NOT_FOUND ? "there is no such file" : ckv_strerror(rc));
+                    ckv_strerror(rc));
         } else {
             passphrase[size] = 0;
             passphrase[strcspn(passphrase, "\r\n")] = 0;

@@ -7,7 +7,7 @@
 
 enum { CKV_PASSPHRASE_MAX = 1024 };
 
-/*  Reads the certificate file PATH. Errors are those of ckv_certfile_read, and CKV_ERROR_NOT_FOUND,
+/*  Reads the certificate file PATH. Errors are those of ckv_certfile_read, and CKV_ERROR_NO_FILE,
     CKV_ERROR_PERMISSION, CKV_ERROR_IO. SELF holds secrets: wipe it.  */
 int ckv_keyfile_read(struct ckv_certfile *self, const char *path, unsigned *line);
 
@@ -19,7 +19,11 @@ struct ckv_keyfile {
     int fd;
 };
 
-/*  Takes the name PATH: CKV_ERROR_EXISTS unless FORCE.  */
+/*  Whether a new file can have the name PATH: CKV_OK, CKV_ERROR_EXISTS unless FORCE, or
+    CKV_ERROR_DIRECTORY.  */
+int ckv_keyfile_check_name(const char *path, bool force);
+
+/*  Takes the name PATH; errors as above, and CKV_ERROR_NO_FILE, CKV_ERROR_PERMISSION, CKV_ERROR_IO.  */
 int ckv_keyfile_take(struct ckv_keyfile *self, const char *path, bool force);
 
 /*  Writes CERTFILE, with mode 0600 when it holds a secret, else 0644, and gives it its name.  */

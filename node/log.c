@@ -1,5 +1,6 @@
 #include "node/log.h"
 #include "core/error.h"
+#include "core/text.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -31,7 +32,7 @@ int ckv_log_read_level(const char *text, enum ckv_log_level *level)
 
 void ckv_log(enum ckv_log_level level, const char *format, ...)
 {
-    char line[2048];
+    char line[2048], raw[1024];
     size_t used = 0;
     va_list arguments;
     if ((int)level > atomic_load(&chosen_level))
@@ -49,9 +50,9 @@ void ckv_log(enum ckv_log_level level, const char *format, ...)
     }
     size_t room = sizeof(line) - used - 8; /* for the end of colour and line */
     va_start(arguments, format);
-    int length = vsnprintf(line + used, room, format, arguments);
+    vsnprintf(raw, sizeof(raw), format, arguments);
     va_end(arguments);
-    used += length < 0 ? 0 : (size_t)length < room ? (size_t)length : room - 1;
+    used += strlen(ckv_text_escape(ckv_octets_text(raw), line + used, room));
     used += (size_t)snprintf(line + used, sizeof(line) - used, "%s\n",
                              terminal && colours[level][0] ? "\033[0m" : "");
     /*  One write, so that lines of several threads do not mix. Nobody is left to tell of an error.

@@ -125,7 +125,7 @@ def another_store_in_the_same_directory_is_not_taken_for_empty(place):
     result = run("serve", "--data", node.data, "--max-size", "1G",
                  prefix=("timeout", "--preserve-status", "3"))
     if result.status == DONE:
-        contains(result.err, "certificates.sqlite")
+        contains(result.err, "ready: 1 certificates in sqlite")
     else:
         result.ended(REFUSED)
 

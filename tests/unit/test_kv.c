@@ -640,13 +640,13 @@ static void *read_along(void *argument)
         self->failures++;
         return NULL;
     }
-    while (!atomic_load(self->stop) && !self->failures) {
+    do { /* at least once, however late the thread began */
         ckv_kv_reset(txn);
         if (ckv_kv_renew(txn) != CKV_OK || !sees_one_commit(self, txn, &last))
             self->failures++;
         self->rounds++;
         self->seed++;
-    }
+    } while (!atomic_load(self->stop) && !self->failures);
     ckv_kv_abort(&txn);
     return NULL;
 }
