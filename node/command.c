@@ -76,6 +76,11 @@ static const struct option *find_option(const struct ckv_command *command, const
     return NULL;
 }
 
+static bool is_option(const struct ckv_command *command, const char *text)
+{
+    return strncmp(text, "--", 2) == 0 && find_option(command, text + 2, strlen(text + 2));
+}
+
 static int set_option(struct ckv_arguments *self, const struct option *option, const char *value)
 {
     char *base = (char *)self;
@@ -104,10 +109,11 @@ static int read_option(struct ckv_arguments *self, const struct ckv_command *com
     if (option->kind == FLAG && value)
         return ckv_complain_usage("--%s takes no value", option->name);
     if (option->kind != FLAG) {
-        /*  A value that looks like an option is one whose value was forgotten; "--name=--x" says
-            that it is meant.  */
-        value = value ? value + 1 : *index + 1 < argc ? argv[++*index] : NULL;
-        if (!value || (strncmp(value, "--", 2) == 0 && value == argv[*index]))
+        /*  A value that is an option's name is one that was forgotten; "--name=--help" says that it
+            is meant. Other values may begin with dashes: keys in Z85 do.  */
+        bool forgotten = !value && (*index + 1 == argc || is_option(command, argv[*index + 1]));
+        value = value ? value + 1 : forgotten ? NULL : argv[++*index];
+        if (!value)
             return ckv_complain_usage("--%s needs a value; see 'curvekv %s --help'", option->name,
                                       command->name);
     }
