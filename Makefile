@@ -141,12 +141,12 @@ HEADERS = $(wildcard core/*.h kv/*.h replication/*.h node/*.h bench/*.h tests/un
 
 .PHONY: lint
 lint: packages
-	clang-format --dry-run --Werror $(SOURCES) $(HEADERS)
-	tests/house
-	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+	@clang-format --dry-run --Werror $(SOURCES) $(HEADERS)
+	@tests/house
+	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 	    --suppress=missingIncludeSystem --error-exitcode=1 -I. -D_GNU_SOURCE \
 	    -DCKV_VERSION='""' core kv node
-	clang-tidy --quiet --warnings-as-errors='*' $(LIB_SOURCES) $(NODE_SOURCES) -- $(CPPFLAGS) -std=c11
+	@printf '%s\n' $(LIB_SOURCES) $(NODE_SOURCES) | xargs -P 2 -n 1 tests/tidy $(CPPFLAGS) -std=c11
 
 .PHONY: install
 install: all

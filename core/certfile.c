@@ -320,7 +320,7 @@ static void put_hex(struct writer *writer, const char *name, const char *prefix,
     char text[2 + 2 * CKV_CERTFILE_PROTECTED_SIZE + 1];
     size_t prefix_size = strlen(prefix);
     sodium_bin2hex(text + prefix_size, sizeof(text) - prefix_size, octets.data, octets.size);
-    memcpy(text, prefix, prefix_size);
+    memcpy(text, prefix, prefix_size); /* NOLINT(bugprone-not-null-terminated-result): octets */
     put_pair(writer, name, ckv_octets(text, prefix_size + 2 * octets.size), CKV_OK);
 }
 

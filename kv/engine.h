@@ -18,8 +18,9 @@ struct ckv_kv_engine {
     int (*begin)(struct ckv_kv *self, enum ckv_kv_mode mode, struct ckv_kv_txn **txn_p);
     void (*reset)(struct ckv_kv_txn *txn);
     int (*renew)(struct ckv_kv_txn *txn);
-    int (*commit)(struct ckv_kv_txn *txn); /* frees TXN, also after an error */
-    void (*abort)(struct ckv_kv_txn *txn); /* frees TXN */
+    bool (*is_newest)(struct ckv_kv_txn *txn); /* nothing was committed since; may be NULL */
+    int (*commit)(struct ckv_kv_txn *txn);     /* frees TXN, also after an error */
+    void (*abort)(struct ckv_kv_txn *txn);     /* frees TXN */
 
     /*  The record of a storage key, whose size kv.c has checked.  */
     int (*get)(struct ckv_kv_txn *txn, struct ckv_octets storage_key, struct ckv_octets *record);

@@ -15,7 +15,7 @@ enum { POSITION_BITS = 40, TAG_BITS = 23 };
 static const uint64_t tag_mask = ((UINT64_C(1) << TAG_BITS) - 1) << POSITION_BITS;
 static const uint64_t overflow = UINT64_C(1) << 63;
 
-enum { LOAD_MAX = 4 }; /* entries a bucket on average; at 4, one bucket in fifty overflows */
+enum { LOAD_MAX = 3 }; /* entries a bucket on average; at 3, one bucket in 260 overflows */
 enum { LOAD_NEW = 2 }; /* a new filter has room for as much again */
 enum { BITS_MIN = 10, BITS_MAX = 34 };
 

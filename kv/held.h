@@ -50,9 +50,9 @@ struct ckv_octets ckv_held_storage_key(const struct ckv_held_view *view, uint64_
 /*  What the engines' tables of functions name; see kv/engine.h.  */
 int ckv_held_open(struct ckv_kv **self_p, const struct ckv_kv_options *options,
                   const struct ckv_kv_engine *engine, const struct ckv_held_index *index);
-void ckv_held_close(struct ckv_kv *self);
-int ckv_held_stats(struct ckv_kv *self, struct ckv_kv_stats *stats);
-int ckv_held_begin(struct ckv_kv *self, enum ckv_kv_mode mode, struct ckv_kv_txn **txn_p);
+void ckv_held_close(struct ckv_kv *kv);
+int ckv_held_stats(struct ckv_kv *kv, struct ckv_kv_stats *stats);
+int ckv_held_begin(struct ckv_kv *kv, enum ckv_kv_mode mode, struct ckv_kv_txn **txn_p);
 void ckv_held_reset(struct ckv_kv_txn *txn);
 int ckv_held_renew(struct ckv_kv_txn *txn);
 int ckv_held_commit(struct ckv_kv_txn *txn);

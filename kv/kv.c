@@ -62,6 +62,15 @@ int ckv_kv_renew(struct ckv_kv_txn *txn)
     return txn->mode == CKV_KV_READ ? txn->kv->engine->renew(txn) : CKV_ERROR_ARGUMENT;
 }
 
+int ckv_kv_refresh(struct ckv_kv_txn *txn)
+{
+    const struct ckv_kv_engine *engine = txn->kv->engine;
+    if (txn->mode == CKV_KV_READ && engine->is_newest && engine->is_newest(txn))
+        return CKV_OK;
+    ckv_kv_reset(txn);
+    return ckv_kv_renew(txn);
+}
+
 int ckv_kv_commit(struct ckv_kv_txn **txn_p)
 {
     struct ckv_kv_txn *txn = *txn_p;
@@ -139,17 +148,20 @@ int ckv_kv_find(struct ckv_kv_txn *txn, const uint8_t client_public_key[32],
                 struct ckv_certificate *view)
 {
     struct ckv_octets record;
-    struct ckv_certificate candidate;
+    struct ckv_certificate candidate, best = { .state = CKV_STATE_REVOKED };
     unsigned nth = 0;
     int rc;
     while ((rc = txn->kv->engine->find(txn, client_public_key, nth, &record)) == CKV_OK) {
         if (view_record(record, &candidate) != CKV_OK ||
             memcmp(candidate.client_public_key, client_public_key, 32) != 0)
             return CKV_ERROR_DAMAGED;
-        if (nth++ == 0 || is_better(&candidate, view))
-            *view = candidate;
+        if (nth++ == 0 || is_better(&candidate, &best))
+            best = candidate;
     }
-    return rc == CKV_ERROR_NOT_FOUND && nth > 0 ? CKV_OK : rc;
+    if (rc != CKV_ERROR_NOT_FOUND || nth == 0)
+        return rc;
+    *view = best;
+    return CKV_OK;
 }
 
 int ckv_kv_next(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_certificate *view)

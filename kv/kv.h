@@ -88,6 +88,10 @@ int ckv_kv_begin(struct ckv_kv *self, enum ckv_kv_mode mode, struct ckv_kv_txn *
 void ckv_kv_reset(struct ckv_kv_txn *txn);
 int ckv_kv_renew(struct ckv_kv_txn *txn);
 
+/*  Read transactions that hold a snapshot: as ckv_kv_reset and ckv_kv_renew, but keeps the snapshot
+    when nothing was committed since it was taken, which is far cheaper.  */
+int ckv_kv_refresh(struct ckv_kv_txn *txn);
+
 /*  Ends a write transaction. After an error of ckv_kv_commit nothing was applied, and the store
     goes on as before: CKV_ERROR_DISK_FULL, CKV_ERROR_STORE_FULL, CKV_ERROR_IO. *TXN_P becomes NULL
     either way. ckv_kv_abort also ends read transactions.  */

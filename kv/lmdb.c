@@ -57,10 +57,21 @@ struct lmdb {
     struct ckv_presence *presence;
 };
 
+/*  A walk over the positions that an index holds under one hash. A read transaction keeps its
+    cursors, so that a lookup allocates nothing, and goes on where the last one ended.  */
+struct walk {
+    MDB_cursor *cursor;
+    uint64_t snapshot; /* in which the cursor was last used */
+    uint64_t hash;
+    unsigned given; /* how many under HASH the lookups before have given; 0: begin anew */
+};
+
 struct txn {
     struct ckv_kv_txn base;
     MDB_txn *mdb;
-    uint64_t last; /* position of the newest record, when writing */
+    uint64_t last;     /* position of the newest record, when writing */
+    uint64_t snapshot; /* counts renewals */
+    struct walk by_storage_key, by_client_public_key;
 };
 
 static struct lmdb *lmdb_of(struct ckv_kv *kv)
@@ -347,9 +358,46 @@ static int find_last(struct txn *self)
 /*  At the begin of a write transaction, when none has changes.  */
 static void grow_filter(struct lmdb *self)
 {
-    struct ckv_kv_stats stats;
+    struct ckv_kv_stats stats = { .records = 0 };
     if (ckv_presence_crowded(self->presence) && lmdb_stats(&self->base, &stats) == CKV_OK)
         ckv_presence_build(self->presence, 2 * stats.records);
+}
+
+/*  Makes the cursor of WALK good for this moment.  */
+static int place_walk(struct txn *self, struct walk *walk, MDB_dbi index)
+{
+    int rc = MDB_SUCCESS;
+    if (!walk->cursor)
+        rc = mdb_cursor_open(self->mdb, index, &walk->cursor);
+    else if (walk->snapshot != self->snapshot)
+        rc = mdb_cursor_renew(self->mdb, walk->cursor);
+    else
+        return CKV_OK;
+    walk->snapshot = self->snapshot;
+    walk->given = 0;
+    return error_of(rc);
+}
+
+static void end_walk(struct walk *walk)
+{
+    if (walk->cursor)
+        mdb_cursor_close(walk->cursor);
+    *walk = (struct walk){ 0 };
+}
+
+/*  Opens both cursors, so that no lookup needs to. On an error the transaction is gone.  */
+static int place_walks(struct txn *self)
+{
+    struct lmdb *lmdb = lmdb_of(self->base.kv);
+    int rc = place_walk(self, &self->by_storage_key, lmdb->by_storage_key);
+    if (rc == CKV_OK)
+        rc = place_walk(self, &self->by_client_public_key, lmdb->by_client_public_key);
+    if (rc != CKV_OK) {
+        end_walk(&self->by_storage_key);
+        end_walk(&self->by_client_public_key);
+        mdb_txn_abort(self->mdb);
+    }
+    return rc;
 }
 
 static int lmdb_begin(struct ckv_kv *kv, enum ckv_kv_mode mode, struct ckv_kv_txn **txn_p)
@@ -370,6 +418,8 @@ static int lmdb_begin(struct ckv_kv *kv, enum ckv_kv_mode mode, struct ckv_kv_tx
         if (rc != CKV_OK)
             mdb_txn_abort(self->mdb);
     }
+    if (rc == CKV_OK && !writes)
+        rc = place_walks(self);
     if (rc == CKV_OK)
         *txn_p = &self->base;
     else
@@ -384,7 +434,16 @@ static void lmdb_reset(struct ckv_kv_txn *txn)
 
 static int lmdb_renew(struct ckv_kv_txn *txn)
 {
+    txn_of(txn)->snapshot++;
     return error_of(mdb_txn_renew(txn_of(txn)->mdb));
+}
+
+/*  Keeping the snapshot also saves finding the databases in it, as LMDB does after a renewal.  */
+static bool lmdb_is_newest(struct ckv_kv_txn *txn)
+{
+    MDB_envinfo info;
+    mdb_env_info(lmdb_of(txn->kv)->env, &info);
+    return info.me_last_txnid == mdb_txn_id(txn_of(txn)->mdb);
 }
 
 /*  LMDB calls it EIO when a write was cut short, which is what a disk that fills up does first.  */
@@ -408,6 +467,8 @@ static int lmdb_commit(struct ckv_kv_txn *txn)
 
 static void lmdb_abort(struct ckv_kv_txn *txn)
 {
+    end_walk(&txn_of(txn)->by_storage_key);
+    end_walk(&txn_of(txn)->by_client_public_key);
     mdb_txn_abort(txn_of(txn)->mdb);
     free(txn);
 }
@@ -417,7 +478,7 @@ static void lmdb_abort(struct ckv_kv_txn *txn)
 static int get_at(const struct lmdb *lmdb, MDB_txn *mdb, uint64_t position,
                   struct ckv_octets *record)
 {
-    MDB_val key = value_of(&position, sizeof(position)), value;
+    MDB_val key = value_of(&position, sizeof(position)), value = { 0, NULL };
     int rc = mdb_get(mdb, lmdb->records, &key, &value);
     if (rc != MDB_SUCCESS)
         return error_of(rc);
@@ -456,27 +517,36 @@ static int get_filtered(const struct lmdb *lmdb, MDB_txn *mdb, struct ckv_octets
 
 /*  Walks the records at the positions that INDEX holds under HASH, until MATCHES says yes for the
     NTH time. Sets *RECORD and *POSITION.  */
-static int get_indexed(const struct txn *self, MDB_dbi index, uint64_t hash, unsigned nth,
+static int get_indexed(struct txn *self, MDB_dbi index, uint64_t hash, unsigned nth,
                        bool (*matches)(struct ckv_octets record, const void *wanted),
                        const void *wanted, struct ckv_octets *record, uint64_t *position)
 {
     const struct lmdb *lmdb = lmdb_of(self->base.kv);
-    MDB_val key = value_of(&hash, sizeof(hash)), value;
-    MDB_cursor *cursor;
-    int rc = error_of(mdb_cursor_open(self->mdb, index, &cursor));
+    struct walk *walk =
+        index == lmdb->by_storage_key ? &self->by_storage_key : &self->by_client_public_key;
+    MDB_val key = value_of(&hash, sizeof(hash)), value = { 0, NULL };
+    int rc = place_walk(self, walk, index);
     if (rc != CKV_OK)
         return rc;
-    rc = error_of(mdb_cursor_get(cursor, &key, &value, MDB_SET));
+    bool goes_on = nth && walk->given == nth && walk->hash == hash;
+    unsigned matched = goes_on ? nth : 0;
+    rc = error_of(mdb_cursor_get(walk->cursor, &key, &value, goes_on ? MDB_NEXT_DUP : MDB_SET));
+    walk->given = 0;
     while (rc == CKV_OK) {
         *position = position_of(value);
         rc = get_at(lmdb, self->mdb, *position, record);
         if (rc == CKV_ERROR_NOT_FOUND)
             rc = CKV_ERROR_STORE; /* an index that points nowhere */
-        if (rc != CKV_OK || (matches(*record, wanted) && nth-- == 0))
+        if (rc != CKV_OK || (matches(*record, wanted) && matched++ == nth))
             break;
-        rc = error_of(mdb_cursor_get(cursor, &key, &value, MDB_NEXT_DUP));
+        rc = error_of(mdb_cursor_get(walk->cursor, &key, &value, MDB_NEXT_DUP));
     }
-    mdb_cursor_close(cursor);
+    if (rc == CKV_OK) {
+        walk->hash = hash;
+        walk->given = nth + 1;
+    }
+    if (self->base.mode == CKV_KV_WRITE)
+        end_walk(walk); /* what is written next would move it */
     return rc;
 }
 
@@ -531,7 +601,7 @@ static int row_after(MDB_txn *mdb, MDB_dbi dbi, struct ckv_octets key, MDB_val *
 
 static int lmdb_next(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_octets *record)
 {
-    MDB_val key, value;
+    MDB_val key = { 0, NULL }, value = key;
     int rc = row_after(txn_of(txn)->mdb, lmdb_of(txn->kv)->records,
                        ckv_octets(position, sizeof(*position)), &key, &value);
     if (rc != CKV_OK)
@@ -585,7 +655,7 @@ static int put_again(struct txn *self, const struct ckv_certificate *certificate
     memcpy(old_key, old->client_public_key, sizeof(old_key));
     bool moves = memcmp(old_key, certificate->client_public_key, sizeof(old_key)) != 0;
     struct lmdb *lmdb = lmdb_of(self->base.kv);
-    struct ckv_octets record;
+    struct ckv_octets record = { NULL, 0 };
     int rc = get_indexed(self, lmdb->by_storage_key, hash_of(lmdb, certificate->storage_key), 0,
                          matches_storage_key, &certificate->storage_key, &record, &position);
     if (rc == CKV_OK)
@@ -650,6 +720,7 @@ const struct ckv_kv_engine ckv_kv_lmdb = {
     .begin = lmdb_begin,
     .reset = lmdb_reset,
     .renew = lmdb_renew,
+    .is_newest = lmdb_is_newest,
     .commit = lmdb_commit,
     .abort = lmdb_abort,
     .get = lmdb_get,

@@ -194,6 +194,8 @@ int ckv_presence_new(struct ckv_presence **self_p, const char *path,
         rc = ckv_filter_retire_file(path);
     if (rc != CKV_OK)
         ckv_presence_destroy(self_p);
+    else if (!walk)
+        look(self); /* now, or the first resolve would make system calls */
     return rc;
 }
 

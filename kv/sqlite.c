@@ -285,7 +285,7 @@ static int begin_schema(sqlite3 *db)
     two processes that open it at once make it once.  */
 static int check_schema(const struct sqlite *self, sqlite3 *db)
 {
-    uint64_t application, version, tables;
+    uint64_t application = 0, version = 0, tables = 0;
     int rc = ask(db, "PRAGMA application_id", &application);
     if (rc == CKV_OK)
         rc = ask(db, "PRAGMA user_version", &version);

@@ -155,7 +155,7 @@ struct run {
 static int append_entry(struct run *self, int type, struct ckv_octets record)
 {
     size_t need = self->size + CKV_DUMP_HEAD_SIZE + record.size;
-    if (need > self->capacity) {
+    if (need > self->capacity || !self->data) {
         size_t capacity = 2 * need + 65536;
         uint8_t *data = realloc(self->data, capacity);
         if (!data)
@@ -367,14 +367,13 @@ static void done(struct ckv_write *write, int rc)
 static void reply_import(struct ckv_admin *self, struct operation *operation)
 {
     const struct counts *counts = &operation->counts;
+    uint64_t conflicts = counts->merged[CKV_KV_WON] + counts->merged[CKV_KV_LOST];
     json_t *reply = reply_to(&operation->request);
     json_object_set_new(reply, "new", json_integer((json_int_t)counts->merged[CKV_KV_NEW]));
     json_object_set_new(reply, "newer", json_integer((json_int_t)counts->merged[CKV_KV_NEWER]));
     json_object_set_new(reply, "unchanged",
                         json_integer((json_int_t)counts->merged[CKV_KV_UNCHANGED]));
-    json_object_set_new(
-        reply, "conflicts",
-        json_integer((json_int_t)(counts->merged[CKV_KV_WON] + counts->merged[CKV_KV_LOST])));
+    json_object_set_new(reply, "conflicts", json_integer((json_int_t)conflicts));
     json_object_set_new(reply, "refused", json_integer((json_int_t)counts->refused));
     if (operation->first_refusal)
         json_object_set_new(reply, "refusal", json_string(ckv_strerror(operation->first_refusal)));

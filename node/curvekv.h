@@ -43,6 +43,10 @@ CKV_EXPORT int ckv_store_open(struct ckv_store **self_p, const char *directory);
 /*  Closes, and ends all views. *SELF_P becomes NULL; a NULL *SELF_P is allowed.  */
 CKV_EXPORT void ckv_store_close(struct ckv_store **self_p);
 
+/*  Ends the last view and lets go of the store as it was then. Call it before a long pause: what a view
+    may still refer to, the node cannot use again, and its file grows instead.  */
+CKV_EXPORT void ckv_store_release(struct ckv_store *self);
+
 /*  Resolves the SIZE octets at STORAGE_KEY. The view lives until the next call with this store.
 
     Returns CKV_OK when there is a certificate. Whether it may be used now is another question:

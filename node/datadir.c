@@ -62,8 +62,8 @@ static int read_file(const char *path, char *text, size_t capacity, size_t *size
 static int read_cluster_key(const char *path, uint8_t raw[CKV_CLUSTER_KEY_SIZE])
 {
     char text[CLUSTER_KEY_TEXT + 3];
-    size_t size;
-    mode_t mode;
+    size_t size = 0;
+    mode_t mode = 0;
     int rc = read_file(path, text, sizeof(text), &size, &mode);
     if (rc != CKV_OK)
         return rc;
@@ -142,8 +142,8 @@ static int open_node_id(struct ckv_datadir *self, char blame[CKV_PATH_MAX])
 {
     uint8_t id[8];
     char text[NODE_ID_TEXT + 1];
-    size_t size;
-    mode_t mode;
+    size_t size = 0;
+    mode_t mode = 0;
     join(blame, self->path, "node.id");
     int rc = read_file(blame, text, sizeof(text), &size, &mode);
     if (rc == CKV_ERROR_NO_STORE) {

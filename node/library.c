@@ -122,12 +122,17 @@ void ckv_store_close(struct ckv_store **self_p)
     free(self);
 }
 
-/*  Lets go of the last view and takes the newest snapshot.  */
-static int refresh(struct ckv_store *self)
+void ckv_store_release(struct ckv_store *self)
 {
     if (self->reading)
         ckv_kv_reset(self->txn);
-    int rc = ckv_kv_renew(self->txn);
+    self->reading = false;
+}
+
+/*  Ends the last view and sees the newest commit.  */
+static int refresh(struct ckv_store *self)
+{
+    int rc = self->reading ? ckv_kv_refresh(self->txn) : ckv_kv_renew(self->txn);
     self->reading = rc == CKV_OK;
     return rc;
 }
