@@ -2,6 +2,7 @@
 #include "core/z85.h"
 #include "node/dump.h"
 #include "node/log.h"
+#include "node/replies.h"
 #include "node/request.h"
 
 #include <errno.h>
@@ -19,6 +20,9 @@
 
 /*  Operations at the writer at one time; beyond that, requests wait in their sockets.  */
 enum { OPERATIONS_MAX = 1024 };
+
+/*  Requests taken between two looks at what else there is to do.  */
+enum { ROUND_MAX = 256 };
 
 struct counts {
     uint64_t merged[CKV_KV_LOST + 1]; /* by enum ckv_kv_merged */
@@ -41,8 +45,8 @@ struct operation {
 struct ckv_admin {
     struct ckv_admin_parts parts;
     void *context;
-    void *router;
-    struct ckv_kv_txn *txn; /* for reading */
+    struct ckv_replies replies; /* and the router that they go to */
+    struct ckv_kv_txn *txn;     /* for reading */
     uint64_t started, requests;
     size_t running; /* operations at the writer */
 
@@ -61,49 +65,6 @@ static uint64_t now_ms(void)
 
 /*  ---- replies ----  */
 
-/*  What a frame is sent from: its size, then its octets.  */
-struct parcel {
-    size_t size;
-    uint8_t octets[];
-};
-
-static void wipe_and_free(void *data, void *parcel)
-{
-    sodium_memzero(data, ((struct parcel *)parcel)->size);
-    free(parcel);
-}
-
-/*  Sends a copy of SIZE octets that is wiped when it has gone out.  */
-static void send_frame(struct ckv_admin *self, const void *data, size_t size, int flags)
-{
-    zmq_msg_t frame;
-    struct parcel *parcel = malloc(sizeof(*parcel) + size);
-    if (!parcel)
-        return;
-    parcel->size = size;
-    if (size)
-        memcpy(parcel->octets, data, size);
-    if (zmq_msg_init_data(&frame, parcel->octets, size, wipe_and_free, parcel) != 0) {
-        free(parcel);
-        return;
-    }
-    if (zmq_msg_send(&frame, self->router, flags) < 0)
-        zmq_msg_close(&frame); /* the client is gone */
-}
-
-static void send_json(struct ckv_admin *self, zmq_msg_t *client, json_t *reply, int flags)
-{
-    zmq_msg_t address;
-    char *text = json_dumps(reply, JSON_COMPACT);
-    zmq_msg_init(&address);
-    zmq_msg_copy(&address, client);
-    if (zmq_msg_send(&address, self->router, ZMQ_SNDMORE) < 0)
-        zmq_msg_close(&address);
-    send_frame(self, text ? text : "", text ? strlen(text) : 0, flags);
-    free(text);
-    json_decref(reply);
-}
-
 static json_t *reply_to(const struct ckv_request *request)
 {
     return json_pack("{sI}", "id", (json_int_t)request->id);
@@ -119,9 +80,9 @@ static json_t *refusal(const struct ckv_request *request, int error)
 static void refuse(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_request *request,
                    int error, struct ckv_octets record)
 {
-    send_json(self, client, refusal(request, error), record.size ? ZMQ_SNDMORE : 0);
+    ckv_replies_begin(&self->replies, client, refusal(request, error), record.size != 0);
     if (record.size)
-        send_frame(self, record.data, record.size, 0);
+        ckv_replies_frame(&self->replies, record.data, record.size, false);
 }
 
 /*  ---- what only reads ----  */
@@ -142,8 +103,8 @@ static void resolve(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_
     }
     rc = ckv_certificate_valid_at(&found, now_ms());
     json_t *reply = rc == CKV_OK ? reply_to(request) : refusal(request, rc);
-    send_json(self, client, reply, ZMQ_SNDMORE);
-    send_frame(self, found.record.data, found.record.size, 0);
+    ckv_replies_begin(&self->replies, client, reply, true);
+    ckv_replies_frame(&self->replies, found.record.data, found.record.size, false);
 }
 
 /*  A run of entries that grows.  */
@@ -178,8 +139,8 @@ static void reply_run(struct ckv_admin *self, zmq_msg_t *client, const struct ck
     json_object_set_new(reply, name, cursor);
     json_object_set_new(reply, "more", json_boolean(rc == CKV_OK));
     if (rc == CKV_OK || rc == CKV_ERROR_NOT_FOUND) {
-        send_json(self, client, reply, ZMQ_SNDMORE);
-        send_frame(self, run->data, run->size, 0);
+        ckv_replies_begin(&self->replies, client, reply, true);
+        ckv_replies_frame(&self->replies, run->data, run->size, false);
     } else {
         json_decref(reply);
         refuse(self, client, request, rc, ckv_octets(NULL, 0));
@@ -242,7 +203,7 @@ static void status(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_r
         (json_int_t)writer.largest, "running", (json_int_t)self->running);
     json_object_set_new(reply, "server_public_key",
                         json_string(ckv_z85_text(datadir->cluster_key->server_public_key, z85)));
-    send_json(self, client, reply, 0);
+    ckv_replies_begin(&self->replies, client, reply, false);
 }
 
 /*  ---- what changes the store ----  */
@@ -377,7 +338,7 @@ static void reply_import(struct ckv_admin *self, struct operation *operation)
     json_object_set_new(reply, "refused", json_integer((json_int_t)counts->refused));
     if (operation->first_refusal)
         json_object_set_new(reply, "refusal", json_string(ckv_strerror(operation->first_refusal)));
-    send_json(self, &operation->client, reply, 0);
+    ckv_replies_begin(&self->replies, &operation->client, reply, false);
 }
 
 static void reply_change(struct ckv_admin *self, struct operation *operation)
@@ -386,14 +347,15 @@ static void reply_change(struct ckv_admin *self, struct operation *operation)
     bool secrets = operation->request.command != CKV_REQUEST_REVOKE;
     json_t *reply = reply_to(&operation->request);
     json_object_set_new(reply, "cluster", json_string(self->parts.cluster));
-    send_json(self, &operation->client, reply, ZMQ_SNDMORE);
-    send_frame(self, registered->record, registered->record_size, secrets ? ZMQ_SNDMORE : 0);
+    ckv_replies_begin(&self->replies, &operation->client, reply, true);
+    ckv_replies_frame(&self->replies, registered->record, registered->record_size, secrets);
     if (secrets) {
         uint8_t both[CKV_HELLO_KEY_SIZE + 32];
         memcpy(both, registered->hello_key, CKV_HELLO_KEY_SIZE);
         memcpy(both + CKV_HELLO_KEY_SIZE, registered->client_secret_key, 32);
-        send_frame(self, both,
-                   registered->has_client_secret_key ? sizeof(both) : CKV_HELLO_KEY_SIZE, 0);
+        ckv_replies_frame(&self->replies, both,
+                          registered->has_client_secret_key ? sizeof(both) : CKV_HELLO_KEY_SIZE,
+                          false);
         sodium_memzero(both, sizeof(both));
     }
 }
@@ -525,7 +487,7 @@ static int take_frames(struct ckv_admin *self, zmq_msg_t frames[FRAMES])
     zmq_msg_init(&surplus);
     while (more) {
         zmq_msg_t *frame = count < FRAMES ? &frames[count] : &surplus;
-        if (zmq_msg_recv(frame, self->router, count ? 0 : ZMQ_DONTWAIT) < 0)
+        if (zmq_msg_recv(frame, self->replies.router, count ? 0 : ZMQ_DONTWAIT) < 0)
             break;
         more = zmq_msg_more(frame);
         count++;
@@ -570,6 +532,14 @@ static int take_signal(int signals)
     return (int)info.ssi_signo;
 }
 
+/*  As many as there are, but for a while only: signals and the writer's answers want to be seen too.  */
+static void serve_some(struct ckv_admin *self)
+{
+    for (int i = 0; i < ROUND_MAX && self->running < OPERATIONS_MAX; i++)
+        if (!serve_one(self))
+            return;
+}
+
 int ckv_admin_run(struct ckv_admin *self, int signals)
 {
     int stop = 0;
@@ -578,7 +548,7 @@ int ckv_admin_run(struct ckv_admin *self, int signals)
         zmq_pollitem_t items[] = {
             { .fd = self->wake, .events = ZMQ_POLLIN },
             { .fd = stop ? self->wake : signals, .events = ZMQ_POLLIN },
-            { .socket = self->router, .events = ZMQ_POLLIN },
+            { .socket = self->replies.router, .events = ZMQ_POLLIN },
         };
         if (zmq_poll(items, listens ? 3 : 2, -1) < 0) {
             if (errno == EINTR)
@@ -590,8 +560,7 @@ int ckv_admin_run(struct ckv_admin *self, int signals)
         if (!stop && items[1].revents)
             stop = take_signal(signals);
         if (listens && items[2].revents)
-            while (self->running < OPERATIONS_MAX && serve_one(self))
-                ;
+            serve_some(self);
     }
     return stop;
 }
@@ -603,12 +572,12 @@ static int bind_router(struct ckv_admin *self)
     if (rc != CKV_OK)
         return rc;
     int64_t most = CKV_REQUEST_ENTRIES_MAX;
-    int linger = 1000, most_replies = 4 * OPERATIONS_MAX;
-    zmq_setsockopt(self->router, ZMQ_MAXMSGSIZE, &most, sizeof(most));
-    zmq_setsockopt(self->router, ZMQ_LINGER, &linger, sizeof(linger));
-    zmq_setsockopt(self->router, ZMQ_SNDHWM, &most_replies, sizeof(most_replies));
+    int linger = 1000, unbounded = 0; /* node/replies.h has the bound */
+    zmq_setsockopt(self->replies.router, ZMQ_MAXMSGSIZE, &most, sizeof(most));
+    zmq_setsockopt(self->replies.router, ZMQ_LINGER, &linger, sizeof(linger));
+    zmq_setsockopt(self->replies.router, ZMQ_SNDHWM, &unbounded, sizeof(unbounded));
     mode_t mask = umask(0177); /* the socket is made with mode 0600 */
-    rc = zmq_bind(self->router, endpoint) == 0 ? CKV_OK : CKV_ERROR_IO;
+    rc = zmq_bind(self->replies.router, endpoint) == 0 ? CKV_OK : CKV_ERROR_IO;
     umask(mask);
     return rc;
 }
@@ -623,8 +592,8 @@ int ckv_admin_new(struct ckv_admin **self_p, const struct ckv_admin_parts *parts
     pthread_mutex_init(&self->lock, NULL);
     self->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     self->context = zmq_ctx_new();
-    self->router = self->context ? zmq_socket(self->context, ZMQ_ROUTER) : NULL;
-    int rc = self->wake >= 0 && self->router ? CKV_OK : CKV_ERROR_MEMORY;
+    self->replies.router = self->context ? zmq_socket(self->context, ZMQ_ROUTER) : NULL;
+    int rc = self->wake >= 0 && self->replies.router ? CKV_OK : CKV_ERROR_MEMORY;
     if (rc == CKV_OK)
         rc = ckv_kv_begin(parts->kv, CKV_KV_READ, &self->txn);
     if (rc == CKV_OK) {
@@ -644,8 +613,8 @@ void ckv_admin_destroy(struct ckv_admin **self_p)
         return;
     if (self->txn)
         ckv_kv_abort(&self->txn);
-    if (self->router)
-        zmq_close(self->router);
+    if (self->replies.router)
+        zmq_close(self->replies.router);
     if (self->context)
         zmq_ctx_term(self->context);
     if (self->wake >= 0)
