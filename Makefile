@@ -50,7 +50,7 @@ EXAMPLES = $(patsubst %.c,$B/%,$(wildcard examples/*.c))
 
 PUBLIC_HEADERS = node/curvekv.h
 CORE_PUBLIC_HEADERS = core/error.h core/octets.h core/certificate.h core/storage_key.h \
-                      core/cluster_key.h core/properties.h core/z85.h
+                      core/cluster_key.h core/properties.h core/time.h core/z85.h
 
 .DEFAULT_GOAL = all
 .PHONY: all
@@ -103,7 +103,7 @@ packages:
 
 .PHONY: test
 test: packages
-	@$(MAKE) --no-print-directory VARIANT=release all tests
+	@$(MAKE) --no-print-directory VARIANT=release all tests benches
 	@tests/run release
 
 .PHONY: check-asan check-tsan

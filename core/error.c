@@ -34,6 +34,9 @@ static const struct entry entries[] = {
       "there is no such file or directory; check the path, or make it first" },
     { CKV_ERROR_PATH, "path",
       "this path is too long; a unix socket's has at most 107 octets, so choose a shorter --data" },
+    { CKV_ERROR_DIRECTORY_MODE, "directory_mode",
+      "this data directory belongs to someone else or can be written by others; run as its owner, "
+      "and 'chmod 700' it" },
     { CKV_ERROR_DIRECTORY, "directory", "this is a directory; name a file in it" },
     { CKV_ERROR_NO_CLUSTER_KEY, "no_cluster_key",
       "the cluster key of this store is gone; give it with --cluster-key, from your backup or from "
@@ -78,8 +81,6 @@ static const struct entry entries[] = {
     { CKV_ERROR_NO_PUBLIC_KEY, "no_public_key", "the file has no public-key in a curve section" },
     { CKV_ERROR_KEY_MISMATCH, "key_mismatch",
       "secret key and public key are not a pair; the file was put together from two" },
-    { CKV_ERROR_PASSPHRASE_NEEDED, "passphrase_needed",
-      "the secret is protected; give its passphrase with --passphrase-file" },
     { CKV_ERROR_PASSPHRASE, "passphrase", "the passphrase is wrong" },
     { CKV_ERROR_CLUSTER_KEY_LENGTH, "cluster_key_length",
       "a cluster key file holds 32 octets, or 64 hex digits; copy it whole from another node" },

@@ -35,6 +35,7 @@ enum ckv_error {
     CKV_ERROR_NO_FILE = -12,        /* a file or directory that is absent */
     CKV_ERROR_PATH = -13,           /* a path too long */
     CKV_ERROR_DIRECTORY = -15,      /* a directory where a file is wanted */
+    CKV_ERROR_DIRECTORY_MODE = -16, /* a data directory that others can write, or another owns */
     CKV_ERROR_NO_CLUSTER_KEY = -14, /* a data directory with a store and without its cluster key */
 
     /*  Certificates and what is asked of them  */
@@ -62,7 +63,6 @@ enum ckv_error {
     CKV_ERROR_CERTFILE_BINARY = -52,
     CKV_ERROR_NO_PUBLIC_KEY = -53,      /* a certificate file without a public key */
     CKV_ERROR_KEY_MISMATCH = -54,       /* secret key and public key are not a pair */
-    CKV_ERROR_PASSPHRASE_NEEDED = -55,  /* the secret is protected and no passphrase was given */
     CKV_ERROR_PASSPHRASE = -56,         /* wrong passphrase */
     CKV_ERROR_CLUSTER_KEY_LENGTH = -57, /* a cluster key file not of 32 octets */
     CKV_ERROR_CLUSTER_KEY_MODE = -58,   /* a cluster key file that others can read */

@@ -30,6 +30,12 @@ static int array_find(const struct ckv_held_view *view, struct ckv_octets storag
     return CKV_OK;
 }
 
+static int array_accepts(struct ckv_octets storage_key)
+{
+    uint64_t number;
+    return read_number(storage_key, &number) ? CKV_OK : CKV_ERROR_ARRAY_KEY;
+}
+
 static int array_enter(struct ckv_held_view *view, struct ckv_batch *batch,
                        struct ckv_octets storage_key, uint64_t slot)
 {
@@ -56,6 +62,7 @@ const struct ckv_kv_engine ckv_kv_array = {
     .renew = ckv_held_renew,
     .commit = ckv_held_commit,
     .abort = ckv_held_abort,
+    .accepts = array_accepts,
     .get = ckv_held_get,
     .find = ckv_held_find,
     .next = ckv_held_next,

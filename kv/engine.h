@@ -22,6 +22,9 @@ struct ckv_kv_engine {
     int (*commit)(struct ckv_kv_txn *txn);     /* frees TXN, also after an error */
     void (*abort)(struct ckv_kv_txn *txn);     /* frees TXN */
 
+    /*  CKV_OK, or why no record can have this storage key; may be NULL.  */
+    int (*accepts)(struct ckv_octets storage_key);
+
     /*  The record of a storage key, whose size kv.c has checked.  */
     int (*get)(struct ckv_kv_txn *txn, struct ckv_octets storage_key, struct ckv_octets *record);
 

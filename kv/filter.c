@@ -236,7 +236,11 @@ bool ckv_filter_crowded(const struct ckv_filter *self)
 int ckv_filter_complete(struct ckv_filter *self)
 {
     atomic_store(&self->head->state, COMPLETE);
-    return rename(self->temporary, self->path) == 0 ? CKV_OK : ckv_system_error(errno);
+    if (rename(self->temporary, self->path) == 0)
+        return CKV_OK;
+    int error = ckv_system_error(errno);
+    atomic_store(&self->head->state, BUILDING); /* without a name it is of no use to others */
+    return error;
 }
 
 void ckv_filter_retire(struct ckv_filter *self)

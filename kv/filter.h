@@ -60,7 +60,7 @@ void ckv_filter_insert(struct ckv_filter *self, uint64_t hash, uint64_t position
 /*  Whether so many entries are in that buckets begin to overflow: time for one twice the size.  */
 bool ckv_filter_crowded(const struct ckv_filter *self);
 
-/*  Declares the filter complete and gives it its name.  */
+/*  Declares the filter complete and gives it its name. On an error it is not complete.  */
 int ckv_filter_complete(struct ckv_filter *self);
 
 /*  Declares it replaced: from now on it proves nothing, in any process.  */

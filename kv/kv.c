@@ -244,15 +244,47 @@ static int merge(struct ckv_kv_txn *txn, const struct ckv_certificate *certifica
     return rc ? CKV_KV_LOST : CKV_KV_UNCHANGED;
 }
 
-int ckv_kv_merge(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate)
+/*  Refuses what would leave the transaction as it is.  */
+static int check_record(const struct ckv_kv_txn *txn, const struct ckv_certificate *certificate)
 {
-    int rc = before_change(txn);
-    if (rc != CKV_OK)
-        return rc;
+    const struct ckv_kv_engine *engine = txn->kv->engine;
     if (!is_storage_key(certificate->storage_key) || !certificate->record.data ||
         certificate->record.size < CKV_RECORD_MIN || certificate->record.size > CKV_RECORD_MAX)
         return CKV_ERROR_ARGUMENT;
-    return after_change(txn, merge(txn, certificate));
+    return engine->accepts ? engine->accepts(certificate->storage_key) : CKV_OK;
+}
+
+int ckv_kv_merge(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate)
+{
+    int rc = before_change(txn);
+    if (rc == CKV_OK)
+        rc = check_record(txn, certificate);
+    return rc == CKV_OK ? after_change(txn, merge(txn, certificate)) : rc;
+}
+
+/*  What is replaced may be damaged anywhere, so nothing is read of it but where the client public key
+    lies, for the index.  */
+static int replace(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate)
+{
+    struct ckv_octets record;
+    int rc = txn->kv->engine->get(txn, certificate->storage_key, &record);
+    if (rc == CKV_ERROR_NOT_FOUND)
+        return put(txn, certificate, NULL, CKV_KV_NEW);
+    if (rc != CKV_OK)
+        return rc;
+    const struct ckv_record *header = (const struct ckv_record *)record.data;
+    struct ckv_certificate old = { .storage_key = certificate->storage_key,
+                                   .client_public_key = header->client_public_key,
+                                   .record = record };
+    return put(txn, certificate, &old, CKV_KV_NEWER);
+}
+
+int ckv_kv_replace(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate)
+{
+    int rc = before_change(txn);
+    if (rc == CKV_OK)
+        rc = check_record(txn, certificate);
+    return rc == CKV_OK ? after_change(txn, replace(txn, certificate)) : rc;
 }
 
 /*  ---- side tables ----  */

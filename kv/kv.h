@@ -132,6 +132,11 @@ enum ckv_kv_merged {
     CERTIFICATE must not be a view of TXN itself: those end with the first write.  */
 int ckv_kv_merge(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate);
 
+/*  Heals: puts a parsed and verified record in the place of whatever stands under its storage key,
+    once the caller has found that to be damaged. Returns CKV_KV_NEWER or CKV_KV_NEW, or an error as
+    ckv_kv_merge.  */
+int ckv_kv_replace(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate);
+
 /*  Side tables. Keys and values given out are valid as long as a view. Returns CKV_ERROR_ARGUMENT
     for a key or value out of bounds, and the errors of ckv_kv_merge. get and next return
     CKV_ERROR_NOT_FOUND; del of an absent key is CKV_OK. next gives the first row whose key is

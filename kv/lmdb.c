@@ -20,10 +20,12 @@
 #include "kv/system.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -55,6 +57,7 @@ struct lmdb {
     bool read_only;
     uint64_t max_size;
     struct ckv_presence *presence;
+    atomic_uint writes; /* write transactions begun */
 };
 
 /*  A walk over the positions that an index holds under one hash. A read transaction keeps its
@@ -262,14 +265,33 @@ static int walk_index(void *store, struct ckv_presence_builder *builder)
     return rc;
 }
 
+/*  The id that a filter is bound to: the store's, and this very file's. A copy of the directory has the
+    same store id, and may have been copied while the filter lagged behind.  */
+static int make_filter_id(const struct lmdb *self, uint8_t id[CKV_FILTER_ID_SIZE])
+{
+    struct stat file;
+    int fd;
+    if (mdb_env_get_fd(self->env, &fd) != MDB_SUCCESS || fstat(fd, &file) != 0)
+        return CKV_ERROR_IO;
+    crypto_generichash_state hash;
+    crypto_generichash_init(&hash, NULL, 0, CKV_FILTER_ID_SIZE);
+    crypto_generichash_update(&hash, self->store.id, sizeof(self->store.id));
+    crypto_generichash_update(&hash, (const uint8_t *)&file.st_dev, sizeof(file.st_dev));
+    crypto_generichash_update(&hash, (const uint8_t *)&file.st_ino, sizeof(file.st_ino));
+    crypto_generichash_final(&hash, id, CKV_FILTER_ID_SIZE);
+    return CKV_OK;
+}
+
 static int open_presence(struct lmdb *self, const char *directory)
 {
     struct ckv_kv_stats stats;
+    uint8_t id[CKV_FILTER_ID_SIZE];
     char *path = join(directory, filter_name);
     if (!path)
         return CKV_ERROR_MEMORY;
-    int rc = ckv_presence_new(&self->presence, path, self->store.id,
-                              self->read_only ? NULL : walk_index, self);
+    int rc = make_filter_id(self, id);
+    if (rc == CKV_OK)
+        rc = ckv_presence_new(&self->presence, path, id, self->read_only ? NULL : walk_index, self);
     free(path);
     if (rc == CKV_OK && !self->read_only) {
         rc = self->base.engine->stats(&self->base, &stats);
@@ -279,13 +301,36 @@ static int open_presence(struct lmdb *self, const char *directory)
     return rc;
 }
 
+/*  LMDB leaves the table of readers sparse: on a full disk the first touch of a page of it would kill
+    the reader with SIGBUS. To be called before LMDB opens the file, since closing it here would give
+    back locks that LMDB had taken on it.  */
+static int reserve_lock_file(const char *path)
+{
+    enum {
+        SLOT_SIZE = 64,
+        HEAD_SIZE = 4096
+    }; /* of LMDB: a cache line a reader, less for the head */
+    char *lock_path;
+    if (asprintf(&lock_path, "%s-lock", path) < 0)
+        return CKV_ERROR_MEMORY;
+    int fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    free(lock_path);
+    if (fd < 0)
+        return ckv_system_error(errno);
+    int number = posix_fallocate(fd, 0, READERS_MAX * SLOT_SIZE + HEAD_SIZE);
+    close(fd);
+    return number ? ckv_system_error(number) : CKV_OK;
+}
+
 static int open_all(struct lmdb *self, const struct ckv_kv_options *options)
 {
     int dead;
     char *path = join(options->directory, file_name);
     if (!path)
         return CKV_ERROR_MEMORY;
-    int rc = open_file(self, path, options->no_sync);
+    int rc = self->read_only ? CKV_OK : reserve_lock_file(path);
+    if (rc == CKV_OK)
+        rc = open_file(self, path, options->no_sync);
     free(path);
     if (rc == CKV_OK && !self->read_only)
         rc = error_of(mdb_reader_check(self->env, &dead));
@@ -402,6 +447,20 @@ static int place_walks(struct txn *self)
     return rc;
 }
 
+/*  Now and then, and when all slots seem taken, the slots of readers that died are freed: a snapshot
+    that nobody reads any more keeps old pages from being used again.  */
+static int begin_mdb(struct lmdb *self, bool writes, MDB_txn **mdb)
+{
+    enum { CHECK_EVERY = 256 };
+    int dead;
+    if (writes && atomic_fetch_add(&self->writes, 1) % CHECK_EVERY == CHECK_EVERY - 1)
+        mdb_reader_check(self->env, &dead);
+    int rc = mdb_txn_begin(self->env, NULL, writes ? 0 : MDB_RDONLY, mdb);
+    if (rc == MDB_READERS_FULL && mdb_reader_check(self->env, &dead) == MDB_SUCCESS && dead)
+        rc = mdb_txn_begin(self->env, NULL, MDB_RDONLY, mdb);
+    return error_of(rc);
+}
+
 static int lmdb_begin(struct ckv_kv *kv, enum ckv_kv_mode mode, struct ckv_kv_txn **txn_p)
 {
     struct lmdb *lmdb = lmdb_of(kv);
@@ -413,7 +472,7 @@ static int lmdb_begin(struct ckv_kv *kv, enum ckv_kv_mode mode, struct ckv_kv_tx
         return CKV_ERROR_MEMORY;
     self->base.kv = kv;
     self->base.mode = mode;
-    int rc = error_of(mdb_txn_begin(lmdb->env, NULL, writes ? 0 : MDB_RDONLY, &self->mdb));
+    int rc = begin_mdb(lmdb, writes, &self->mdb);
     if (rc == CKV_OK && writes) {
         grow_filter(lmdb);
         rc = find_last(self);
@@ -437,7 +496,11 @@ static void lmdb_reset(struct ckv_kv_txn *txn)
 static int lmdb_renew(struct ckv_kv_txn *txn)
 {
     txn_of(txn)->snapshot++;
-    return error_of(mdb_txn_renew(txn_of(txn)->mdb));
+    int rc = mdb_txn_renew(txn_of(txn)->mdb);
+    /*  What a commit of this snapshot entered in the filter must be seen by the probes that follow;
+        LMDB reads the number of the snapshot with a plain load.  */
+    atomic_thread_fence(memory_order_acquire);
+    return error_of(rc);
 }
 
 /*  Keeping the snapshot also saves finding the databases in it, as LMDB does after a renewal.  */
@@ -445,7 +508,9 @@ static bool lmdb_is_newest(struct ckv_kv_txn *txn)
 {
     MDB_envinfo info;
     mdb_env_info(lmdb_of(txn->kv)->env, &info);
-    return info.me_last_txnid == mdb_txn_id(txn_of(txn)->mdb);
+    bool newest = info.me_last_txnid == mdb_txn_id(txn_of(txn)->mdb);
+    atomic_thread_fence(memory_order_acquire);
+    return newest;
 }
 
 /*  LMDB calls it EIO when a write was cut short, which is what a disk that fills up does first.  */
@@ -621,7 +686,8 @@ static int index_client_public_key(struct txn *self, const uint8_t *client_publi
     MDB_val key = value_of(&hash, sizeof(hash)), value = value_of(&position, sizeof(position));
     if (present)
         return error_of(mdb_put(self->mdb, lmdb->by_client_public_key, &key, &value, 0));
-    return error_of(mdb_del(self->mdb, lmdb->by_client_public_key, &key, &value));
+    int rc = mdb_del(self->mdb, lmdb->by_client_public_key, &key, &value);
+    return rc == MDB_NOTFOUND ? CKV_OK : error_of(rc); /* a damaged record may name another key */
 }
 
 static int put_record(struct txn *self, uint64_t position, struct ckv_octets record, unsigned flags)

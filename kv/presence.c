@@ -71,11 +71,12 @@ static void *build(void *argument)
     enter_handful(&builder);
     pthread_mutex_lock(&self->lock);
     struct ckv_filter *old = atomic_load(&self->current);
-    if (whole && ckv_filter_complete(self->next) == CKV_OK) {
+    /*  The old one first: were this process killed after the new one has its name, others would trust
+        the old one for ever, and nobody would enter keys in it any more.  */
+    if (whole && old)
+        ckv_filter_retire(old);
+    if (whole && ckv_filter_complete(self->next) == CKV_OK)
         atomic_store(&self->current, self->next);
-        if (old)
-            ckv_filter_retire(old);
-    }
     self->next = NULL;
     pthread_mutex_unlock(&self->lock);
     return NULL;

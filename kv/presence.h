@@ -6,7 +6,7 @@
     reads maps the filter that the node made, and looks for another one when it is replaced.
 
     Whoever probes takes no lock. So a filter that was replaced stays mapped until the store is
-    closed; each is half the size of the next.
+    closed; as a rule each is half the size of the next.
 */
 #ifndef CKV_PRESENCE_H
 #define CKV_PRESENCE_H

@@ -111,6 +111,7 @@ static void resolve(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_
 struct run {
     uint8_t *data;
     size_t size, capacity;
+    size_t damaged; /* records that were left out */
 };
 
 static int append_entry(struct run *self, int type, struct ckv_octets record)
@@ -130,14 +131,28 @@ static int append_entry(struct run *self, int type, struct ckv_octets record)
     return CKV_OK;
 }
 
-/*  Answers with a page: RC is CKV_OK when the page is full, CKV_ERROR_NOT_FOUND when the last row
-    was reached. CURSOR, whose reference is taken, is where the next page begins.  */
+/*  A page that grows. Damaged records are left out and counted.  */
+static int add_to_page(struct ckv_admin *self, struct run *run, int type, struct ckv_octets record)
+{
+    struct ckv_certificate certificate;
+    int rc = ckv_certificate_parse(&certificate, record.data, record.size);
+    if (rc == CKV_OK)
+        rc = ckv_certificate_verify(&certificate, self->parts.datadir->cluster_key);
+    if (rc == CKV_OK)
+        return append_entry(run, type, record);
+    run->damaged++;
+    return CKV_OK;
+}
+
+/*  Answers with a page: RC is CKV_OK when the page is full, CKV_ERROR_NOT_FOUND when the last row was
+    reached. CURSOR, whose reference is taken, is where the next page begins.  */
 static void reply_run(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_request *request,
                       int rc, const char *name, json_t *cursor, struct run *run)
 {
     json_t *reply = reply_to(request);
     json_object_set_new(reply, name, cursor);
     json_object_set_new(reply, "more", json_boolean(rc == CKV_OK));
+    json_object_set_new(reply, "damaged", json_integer((json_int_t)run->damaged));
     if (rc == CKV_OK || rc == CKV_ERROR_NOT_FOUND) {
         ckv_replies_begin(&self->replies, client, reply, true);
         ckv_replies_frame(&self->replies, run->data, run->size, false);
@@ -152,12 +167,17 @@ static void list(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_req
 {
     struct run run = { 0 };
     struct ckv_certificate found;
-    uint64_t position = request->position;
+    uint64_t position = request->position, last;
     int rc = CKV_OK;
-    for (size_t i = 0; i < request->limit && rc == CKV_OK; i++) {
+    for (size_t i = 0; i < request->limit && run.size < CKV_REQUEST_PAGE_MAX && rc == CKV_OK; i++) {
+        last = position;
         rc = ckv_kv_next(self->txn, &position, &found);
-        if (rc == CKV_OK)
-            rc = append_entry(&run, CKV_DUMP_RECORD, found.record);
+        if (rc == CKV_OK) {
+            rc = add_to_page(self, &run, CKV_DUMP_RECORD, found.record);
+        } else if (rc != CKV_ERROR_NOT_FOUND && position != last) {
+            run.damaged++; /* it does not even parse; the position is behind it */
+            rc = CKV_OK;
+        }
     }
     reply_run(self, client, request, rc, "position", json_integer((json_int_t)position), &run);
 }
@@ -169,10 +189,10 @@ static void list_conflicts(struct ckv_admin *self, zmq_msg_t *client,
     struct ckv_octets key = ckv_octets(request->after, request->after_size), record;
     char after[2 * sizeof(request->after) + 1] = "";
     int rc = CKV_OK;
-    for (size_t i = 0; i < request->limit && rc == CKV_OK; i++) {
+    for (size_t i = 0; i < request->limit && run.size < CKV_REQUEST_PAGE_MAX && rc == CKV_OK; i++) {
         rc = ckv_kv_table_next(self->txn, CKV_KV_CONFLICTS, &key, &record);
         if (rc == CKV_OK)
-            rc = append_entry(&run, CKV_DUMP_CONFLICT, record);
+            rc = add_to_page(self, &run, CKV_DUMP_CONFLICT, record);
     }
     sodium_bin2hex(after, sizeof(after), key.data, key.size);
     reply_run(self, client, request, rc, "after", json_string(after), &run);
@@ -229,6 +249,7 @@ static int apply_register(struct operation *self, struct ckv_kv_txn *txn)
         .metadata = ckv_octets(request->metadata, request->metadata_size),
         .not_before = request->not_before,
         .not_after = request->not_after,
+        .only_unknown = request->only_unknown,
     };
     return ckv_registry_register(self->admin->parts.registry, txn, &registration, now_ms(),
                                  &self->registered);
@@ -249,25 +270,25 @@ static int apply_rotate(struct operation *self, struct ckv_kv_txn *txn)
                                &self->registered);
 }
 
-/*  Merges one record of an import, which verify_entries has let pass.  */
-static int merge_entry(struct operation *self, struct ckv_kv_txn *txn, struct ckv_octets record)
+/*  Merges one record of an import, which was verified. What the store has under its key is verified
+    too, and replaced when it is damaged: that is how a store heals.  */
+static int merge_entry(struct operation *self, struct ckv_kv_txn *txn,
+                       const struct ckv_certificate *certificate)
 {
-    struct ckv_certificate certificate;
-    int rc = ckv_certificate_parse(&certificate, record.data, record.size);
+    struct ckv_certificate old;
+    int rc = ckv_kv_get(txn, certificate->storage_key, &old);
     if (rc == CKV_OK)
-        rc = ckv_kv_merge(txn, &certificate);
-    if (rc == CKV_ERROR_ARRAY_KEY) {
-        self->counts.refused++;
-        self->first_refusal = rc;
-        return CKV_OK;
-    }
+        rc = ckv_certificate_verify(&old, self->admin->parts.datadir->cluster_key);
+    bool heals = rc == CKV_ERROR_DAMAGED || rc == CKV_ERROR_WRONG_CLUSTER_KEY ||
+                 rc == CKV_ERROR_FORMAT || rc == CKV_ERROR_TRUNCATED;
+    rc = heals ? ckv_kv_replace(txn, certificate) : ckv_kv_merge(txn, certificate);
     if (rc < 0)
         return rc;
     self->counts.merged[rc]++;
-    return ckv_registry_witness(self->admin->parts.registry, txn, certificate.revision);
+    return ckv_registry_witness(self->admin->parts.registry, txn, certificate->revision);
 }
 
-/*  Records that do not verify are passed over and counted.  */
+/*  Records that do not verify, or cannot be in this store, are passed over and counted.  */
 static int apply_import(struct operation *self, struct ckv_kv_txn *txn)
 {
     struct ckv_octets rest = ckv_octets(zmq_msg_data(&self->entries), zmq_msg_size(&self->entries));
@@ -283,14 +304,15 @@ static int apply_import(struct operation *self, struct ckv_kv_txn *txn)
         rc = ckv_certificate_parse(&certificate, entry.octets.data, entry.octets.size);
         if (rc == CKV_OK)
             rc = ckv_certificate_verify(&certificate, cluster_key);
+        bool verified = rc == CKV_OK;
+        if (verified)
+            rc = merge_entry(self, txn, &certificate);
+        if (verified && rc != CKV_OK && rc != CKV_ERROR_ARRAY_KEY)
+            return rc;
         if (rc != CKV_OK) {
             self->counts.refused++;
             self->first_refusal = self->first_refusal ? self->first_refusal : rc;
-            continue;
         }
-        rc = merge_entry(self, txn, entry.octets);
-        if (rc != CKV_OK)
-            return rc;
     }
     return rc;
 }

@@ -46,33 +46,31 @@ static int write_dump(struct ckv_source *source, struct export *self)
 }
 
 /*  A new file, so that an export that fails half-way does not cost the last good one.  */
-static int open_file(FILE **file, const char *path, bool force, char temporary[4096])
+static int open_file(FILE **file, struct ckv_keyfile *keyfile, const char *path, bool force)
 {
     *file = stdout;
-    if (strcmp(path, "-") == 0)
-        return CKV_OK;
-    int rc = ckv_keyfile_check_name(path, force);
-    if (rc != CKV_OK)
+    int rc = ckv_keyfile_take(keyfile, path, force);
+    if (rc != CKV_OK || keyfile->fd < 0)
         return rc;
-    snprintf(temporary, 4096, "%s.part", path);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = fcntl(keyfile->fd, F_DUPFD_CLOEXEC, 0); /* for fclose to close */
     *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (*file)
         return CKV_OK;
-    return errno == ENOENT ? CKV_ERROR_NO_FILE : ckv_system_error(errno);
+    rc = ckv_system_error(errno);
+    if (fd >= 0)
+        close(fd);
+    ckv_keyfile_drop(keyfile);
+    return rc;
 }
 
-static int finish_file(FILE *file, const char *temporary, const char *path, int rc)
+/*  Names the file when all went well till now, RC being how it went.  */
+static int finish_file(FILE *file, struct ckv_keyfile *keyfile, bool force, int rc)
 {
-    if (file == stdout)
-        return rc;
-    if (rc == CKV_OK && fsync(fileno(file)) != 0)
-        rc = CKV_ERROR_IO;
-    fclose(file);
-    if (rc == CKV_OK && rename(temporary, path) != 0)
-        rc = CKV_ERROR_IO;
-    if (rc != CKV_OK)
-        unlink(temporary);
+    if (file != stdout && fclose(file) != 0 && rc == CKV_OK)
+        rc = ckv_system_error(errno);
+    if (rc == CKV_OK)
+        rc = ckv_keyfile_commit(keyfile, 0600, force);
+    ckv_keyfile_drop(keyfile);
     return rc;
 }
 
@@ -80,20 +78,20 @@ static int export_all(const struct ckv_arguments *arguments)
 {
     struct ckv_source source;
     struct export self = { .count = 0 };
-    char temporary[4096];
+    struct ckv_keyfile keyfile;
     const char *path = arguments->out ? arguments->out : "-";
     if (strcmp(path, "-") == 0 && isatty(STDOUT_FILENO))
         return ckv_complain_usage("a dump is binary; name a file with --out, or use a pipe");
-    int rc = open_file(&self.file, path, arguments->force, temporary);
+    int rc = open_file(&self.file, &keyfile, path, arguments->force);
     if (rc != CKV_OK)
         return ckv_complain(arguments, rc, "%s", path);
     int status = ckv_source_open(&source, arguments);
     if (status != CKV_EXIT_DONE) {
-        finish_file(self.file, temporary, path, CKV_ERROR_NOT_REACHABLE);
+        finish_file(self.file, &keyfile, arguments->force, CKV_ERROR_NOT_REACHABLE);
         return status;
     }
     rc = write_dump(&source, &self);
-    rc = finish_file(self.file, temporary, path, rc);
+    rc = finish_file(self.file, &keyfile, arguments->force, rc);
     ckv_source_close(&source);
     if (rc != CKV_OK)
         return ckv_complain(arguments, rc, "export to %s", path);

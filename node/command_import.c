@@ -157,8 +157,8 @@ static json_t *registration_of(const struct import *self, const struct ckv_certf
     char z85[CKV_Z85_TEXT_SIZE], key[CKV_STORAGE_KEY_TEXT_SIZE], number[CKV_NUMBER_MAX + 1];
     char time[CKV_TIME_TEXT_SIZE];
     json_t *request =
-        json_pack("{sIssss}", "id", (json_int_t)self->sent, "command", "register", "server_key",
-                  arguments->server_key ? arguments->server_key : "shared");
+        json_pack("{sIsssbss}", "id", (json_int_t)self->sent, "command", "register", "only_unknown",
+                  1, "server_key", arguments->server_key ? arguments->server_key : "shared");
     json_object_set_new(request, "client_public_key",
                         json_string(ckv_z85_text(file->public_key, z85)));
     if (file->organisation_size)
@@ -338,7 +338,9 @@ static int send_chunk(struct import *self, struct reader *reader)
     }
     reader->size -= whole;
     memmove(reader->data, reader->data + whole, reader->size);
-    if (rc == CKV_OK && !reader->ended && feof(reader->file))
+    if (rc == CKV_OK && !reader->ended && ferror(reader->file))
+        rc = CKV_ERROR_IO;
+    else if (rc == CKV_OK && !reader->ended && feof(reader->file))
         rc = CKV_ERROR_DUMP_TRUNCATED;
     return rc;
 }
@@ -386,7 +388,8 @@ static void import_operand(struct import *self, const char *path)
     if (!standard_input)
         fclose(file);
     if (!dump && standard_input)
-        refuse(self, "standard input", 0, ckv_strerror(CKV_ERROR_DUMP));
+        refuse(self, "standard input", 0,
+               ckv_strerror(ferror(file) ? CKV_ERROR_IO : CKV_ERROR_DUMP));
     else if (!dump)
         import_file(self, path, false);
     take_replies(self, 0, false);

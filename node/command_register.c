@@ -251,6 +251,55 @@ static int add_registration(const struct ckv_arguments *arguments, json_t *reque
     return status;
 }
 
+static void take_text(uint8_t *octets, size_t capacity, uint8_t *size, const char *text)
+{
+    size_t length = text ? strlen(text) : 0;
+    if (length > capacity || !length)
+        return;
+    memcpy(octets, text, length);
+    *size = (uint8_t)length;
+}
+
+static int put_metadata(struct ckv_certfile *file, const struct ckv_arguments *arguments)
+{
+    int rc = CKV_OK;
+    for (int i = 0; i < arguments->meta_count && rc == CKV_OK; i++) {
+        const char *text = arguments->meta[i], *value = strchr(text, '=');
+        rc = value
+                 ? ckv_properties_put(file->metadata, sizeof(file->metadata), &file->metadata_size,
+                                      ckv_octets(text, (size_t)(value - text)),
+                                      ckv_octets_text(value + 1))
+                 : CKV_ERROR_METADATA;
+    }
+    return rc;
+}
+
+/*  Writes the texts given as a certificate file, to TEXT: what no line of it can hold must not be
+    registered first. Texts too long are left for the node to refuse.  */
+static int try_file(struct ckv_certfile *file, char *text, const struct ckv_arguments *arguments)
+{
+    size_t size;
+    take_text(file->organisation, sizeof(file->organisation), &file->organisation_size,
+              arguments->organisation);
+    take_text(file->number, sizeof(file->number), &file->number_size, arguments->number);
+    int rc = put_metadata(file, arguments);
+    return rc == CKV_OK ? ckv_certfile_write(file, text, CKV_CERTFILE_MAX, &size) : rc;
+}
+
+static int check_file(const struct ckv_arguments *arguments)
+{
+    struct ckv_certfile *file = calloc(1, sizeof(*file));
+    char *text = malloc(CKV_CERTFILE_MAX);
+    int rc = file && text ? try_file(file, text, arguments) : CKV_ERROR_MEMORY;
+    free(file);
+    free(text);
+    if (rc == CKV_OK)
+        return CKV_EXIT_DONE;
+    return ckv_complain(arguments, rc,
+                        "a certificate file cannot hold this (a text with both kinds of quotes has "
+                        "no #, and no quote or space at its ends)");
+}
+
 /*  What a refusal of a registration is about.  */
 static void describe(const struct ckv_arguments *arguments, char about[1024])
 {
@@ -270,6 +319,8 @@ static int register_client(const struct ckv_arguments *arguments)
         return ckv_complain_usage("say who is registered: --organisation and --number, or --key");
     json_t *request = json_pack("{ss}", "command", "register");
     int status = add_registration(arguments, request);
+    if (status == CKV_EXIT_DONE)
+        status = check_file(arguments);
     if (status == CKV_EXIT_DONE)
         status = open_output(&output, arguments);
     if (status != CKV_EXIT_DONE) {

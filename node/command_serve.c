@@ -1,4 +1,6 @@
 /*  serve: opens a data directory and runs a node in it until it is told to stop.  */
+#include "core/certfile.h"
+#include "core/text.h"
 #include "core/z85.h"
 #include "node/admin.h"
 #include "node/command.h"
@@ -11,6 +13,8 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+
+enum { NODE_NAME_MAX = 64 }; /* octets */
 
 struct node {
     struct ckv_datadir datadir;
@@ -129,11 +133,25 @@ static const char *found_store(const char *dir)
                                                   : NULL;
 }
 
+static bool is_cluster_name(const char *name)
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    size_t size = strspn(name, allowed);
+    return size >= 1 && size <= CKV_CLUSTER_NAME_MAX && !name[size];
+}
+
+static bool is_node_name(const char *name)
+{
+    struct ckv_octets octets = ckv_octets_text(name);
+    return octets.size >= 1 && octets.size <= NODE_NAME_MAX && ckv_text_printable(octets);
+}
+
 static int serve(const struct ckv_arguments *given)
 {
     struct ckv_arguments arguments = *given;
     enum ckv_log_level level = CKV_LOG_INFO;
-    char host[256] = "node";
+    char host[256] = "";
     uint64_t max_size = 0;
     if (arguments.max_size && ckv_read_size(arguments.max_size, &max_size) != CKV_OK)
         return ckv_complain_usage("--max-size %s: give a size such as 512M, 64G or 1T",
@@ -154,11 +172,17 @@ static int serve(const struct ckv_arguments *given)
                                   arguments.store);
     if (!arguments.cluster)
         arguments.cluster = "default";
-    if (strlen(arguments.cluster) == 0 || strlen(arguments.cluster) > 64)
-        return ckv_complain_usage("--cluster: a cluster's name has 1 to 64 characters");
-    gethostname(host, sizeof(host) - 1);
+    if (!is_cluster_name(arguments.cluster))
+        return ckv_complain_usage("--cluster %s: a cluster's name has 1 to 64 of A-Z a-z 0-9 . _ -",
+                                  arguments.cluster);
     if (!arguments.node)
-        arguments.node = host;
+        arguments.node =
+            gethostname(host, sizeof(host) - 1) == 0 && is_node_name(host) ? host : "node";
+    if (!is_node_name(arguments.node))
+        return ckv_complain_usage(
+            "--node %s: a node's name has 1 to 64 octets of UTF-8 text, without "
+            "control characters",
+            arguments.node);
     ckv_log_set_level(level);
     return run_node(&arguments, max_size);
 }

@@ -19,6 +19,19 @@ static void join(char path[CKV_PATH_MAX], const char *dir, const char *name)
     snprintf(path, CKV_PATH_MAX, "%s/%s", dir, name);
 }
 
+static int sync_directory_of(const char *path)
+{
+    char directory[CKV_PATH_MAX];
+    snprintf(directory, sizeof(directory), "%s", path);
+    *strrchr(directory, '/') = 0;
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return ckv_system_error(errno);
+    int rc = fsync(fd) == 0 ? CKV_OK : ckv_system_error(errno);
+    close(fd);
+    return rc;
+}
+
 /*  Writes SIZE octets to a new file, durably, and only then gives it its name: after a crash there
     is the whole file or none.  */
 static int write_file(const char *path, const char *text, size_t size)
@@ -26,7 +39,8 @@ static int write_file(const char *path, const char *text, size_t size)
     char temporary[CKV_PATH_MAX];
     if (snprintf(temporary, sizeof(temporary), "%s.new", path) >= (int)sizeof(temporary))
         return CKV_ERROR_ARGUMENT;
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    unlink(temporary); /* of a start that was killed; or of somebody who waits for a secret */
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return ckv_system_error(errno);
     int rc = CKV_OK;
@@ -40,7 +54,7 @@ static int write_file(const char *path, const char *text, size_t size)
         rc = ckv_system_error(errno);
     if (rc != CKV_OK)
         unlink(temporary);
-    return rc;
+    return rc == CKV_OK ? sync_directory_of(path) : rc;
 }
 
 /*  Reads at most CAPACITY octets.  */
@@ -177,6 +191,17 @@ static int lock_node(struct ckv_datadir *self, char blame[CKV_PATH_MAX])
     return errno == EAGAIN ? CKV_ERROR_IN_USE : ckv_system_error(errno);
 }
 
+/*  A directory that others can write is no place for secrets.  */
+static int check_owner(const char *dir)
+{
+    struct stat file;
+    if (stat(dir, &file) != 0)
+        return ckv_system_error(errno);
+    if (!S_ISDIR(file.st_mode))
+        return CKV_ERROR_EXISTS;
+    return file.st_uid == geteuid() && !(file.st_mode & 022) ? CKV_OK : CKV_ERROR_DIRECTORY_MODE;
+}
+
 int ckv_datadir_open(struct ckv_datadir *self, const char *dir, const char *cluster_key_file,
                      char blame[CKV_PATH_MAX])
 {
@@ -187,7 +212,9 @@ int ckv_datadir_open(struct ckv_datadir *self, const char *dir, const char *clus
     snprintf(self->path, sizeof(self->path), "%s", dir);
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
         return ckv_system_error(errno);
-    int rc = lock_node(self, blame);
+    int rc = check_owner(dir);
+    if (rc == CKV_OK)
+        rc = lock_node(self, blame);
     if (rc == CKV_OK)
         rc = open_cluster_key(self, cluster_key_file, blame);
     if (rc == CKV_OK)

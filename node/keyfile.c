@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
@@ -61,11 +64,12 @@ static bool is_stdout(const char *path)
 int ckv_keyfile_check_name(const char *path, bool force)
 {
     struct stat file;
-    if (stat(path, &file) != 0)
+    if (stat(path, &file) != 0 && lstat(path, &file) != 0)
         return CKV_OK; /* what else may be wrong, making it will show */
     if (S_ISDIR(file.st_mode))
         return CKV_ERROR_DIRECTORY;
-    return force ? CKV_OK : CKV_ERROR_EXISTS;
+    bool replaceable = S_ISREG(file.st_mode) || S_ISLNK(file.st_mode); /* a link to nothing */
+    return force && replaceable ? CKV_OK : CKV_ERROR_EXISTS;
 }
 
 int ckv_keyfile_take(struct ckv_keyfile *self, const char *path, bool force)
@@ -96,15 +100,33 @@ static int write_all(int fd, const char *text, size_t size)
     return CKV_OK;
 }
 
-/*  link refuses a name that someone took meanwhile, rename does not.  */
+/*  Without FORCE a name that someone took meanwhile is refused.  */
 static int give_name(const struct ckv_keyfile *self, bool force)
 {
+    unsigned flags = force ? 0 : RENAME_NOREPLACE;
+    if (renameat2(AT_FDCWD, self->temporary, AT_FDCWD, self->path, flags) == 0)
+        return CKV_OK;
+    if (errno != EINVAL && errno != ENOSYS)
+        return error_of(errno);
+    /*  A file system that does not know the flag, or a kernel that does not know the call.  */
     if (force)
         return rename(self->temporary, self->path) == 0 ? CKV_OK : error_of(errno);
     if (link(self->temporary, self->path) != 0)
         return error_of(errno);
     unlink(self->temporary);
     return CKV_OK;
+}
+
+int ckv_keyfile_commit(struct ckv_keyfile *self, mode_t mode, bool force)
+{
+    if (is_stdout(self->path))
+        return CKV_OK;
+    int rc = fchmod(self->fd, mode) == 0 && fsync(self->fd) == 0 ? CKV_OK : error_of(errno);
+    if (rc == CKV_OK)
+        rc = give_name(self, force);
+    if (rc == CKV_OK)
+        self->temporary[0] = 0;
+    return rc;
 }
 
 int ckv_keyfile_finish(struct ckv_keyfile *self, const struct ckv_certfile *certfile, bool force)
@@ -114,14 +136,8 @@ int ckv_keyfile_finish(struct ckv_keyfile *self, const struct ckv_certfile *cert
     int rc = text ? ckv_certfile_write(certfile, text, CKV_CERTFILE_MAX, &size) : CKV_ERROR_MEMORY;
     if (rc == CKV_OK)
         rc = write_all(is_stdout(self->path) ? STDOUT_FILENO : self->fd, text, size);
-    if (rc == CKV_OK && !is_stdout(self->path)) {
-        mode_t mode = ckv_certfile_is_secret(certfile) ? 0600 : 0644;
-        rc = fchmod(self->fd, mode) == 0 && fsync(self->fd) == 0 ? CKV_OK : error_of(errno);
-        if (rc == CKV_OK)
-            rc = give_name(self, force);
-        if (rc == CKV_OK)
-            self->temporary[0] = 0;
-    }
+    if (rc == CKV_OK)
+        rc = ckv_keyfile_commit(self, ckv_certfile_is_secret(certfile) ? 0600 : 0644, force);
     if (text) {
         sodium_memzero(text, CKV_CERTFILE_MAX);
         free(text);
@@ -144,25 +160,75 @@ bool ckv_passphrase_wanted(const struct ckv_arguments *arguments)
     return arguments->passphrase || arguments->passphrase_file;
 }
 
-/*  Asks on the terminal itself, not on standard input, with echo off.  */
-static int ask(const char *prompt, char passphrase[CKV_PASSPHRASE_MAX])
+/*  Blocks the signals that end or stop a command, but those that are blocked anyway. Returns a
+    descriptor that is readable while one of them waits, or -1.  */
+static int hold_signals(sigset_t *held, sigset_t *before)
 {
+    static const int numbers[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP };
+    sigemptyset(held);
+    sigprocmask(SIG_BLOCK, NULL, before);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+        if (!sigismember(before, numbers[i]))
+            sigaddset(held, numbers[i]);
+    int fd = signalfd(-1, held, SFD_CLOEXEC);
+    if (fd >= 0)
+        sigprocmask(SIG_BLOCK, held, NULL);
+    return fd;
+}
+
+/*  Reads a line with echo off. Returns its size, or -1; sets *SIGNALLED when a signal came first.
+    Either way the terminal is as it was.  */
+static ssize_t read_silently(int fd, int signals, const char *prompt,
+                             char passphrase[CKV_PASSPHRASE_MAX], bool *signalled)
+{
+    struct pollfd polled[] = { { .fd = signals, .events = POLLIN },
+                               { .fd = fd, .events = POLLIN } };
     struct termios normal, silent;
-    int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0 || tcgetattr(fd, &normal) != 0) {
-        if (fd >= 0)
-            close(fd);
-        return ckv_complain_usage("there is no terminal to ask for the passphrase on; use "
-                                  "--passphrase-file");
-    }
+    ssize_t size = -1;
+    *signalled = false;
+    if (tcgetattr(fd, &normal) != 0)
+        return -1;
     silent = normal;
     silent.c_lflag &= ~(tcflag_t)ECHO;
     tcsetattr(fd, TCSAFLUSH, &silent);
-    ssize_t size = -1;
-    if (write_all(fd, prompt, strlen(prompt)) == CKV_OK)
-        size = read(fd, passphrase, CKV_PASSPHRASE_MAX - 1);
+    if (write_all(fd, prompt, strlen(prompt)) == CKV_OK && poll(polled, 2, -1) > 0) {
+        *signalled = polled[0].revents != 0;
+        if (!*signalled)
+            size = read(fd, passphrase, CKV_PASSPHRASE_MAX - 1);
+    }
     tcsetattr(fd, TCSAFLUSH, &normal);
     write_all(fd, "\n", 1);
+    return size;
+}
+
+/*  Reads a line with echo off. A signal takes effect only when echo is on again: one that ended the
+    command at once would leave a terminal that shows nothing.  */
+static ssize_t read_line(int fd, const char *prompt, char passphrase[CKV_PASSPHRASE_MAX])
+{
+    sigset_t held, before;
+    ssize_t size;
+    bool signalled;
+    int signals = hold_signals(&held, &before);
+    if (signals < 0)
+        return -1;
+    do {
+        size = read_silently(fd, signals, prompt, passphrase, &signalled);
+        sigprocmask(SIG_SETMASK, &before, NULL); /* here it ends, or stops until it is continued */
+        if (signalled)
+            sigprocmask(SIG_BLOCK, &held, NULL);
+    } while (signalled);
+    close(signals);
+    return size;
+}
+
+/*  Asks on the terminal itself, not on standard input.  */
+static int ask(const char *prompt, char passphrase[CKV_PASSPHRASE_MAX])
+{
+    int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return ckv_complain_usage("there is no terminal to ask for the passphrase on; use "
+                                  "--passphrase-file");
+    ssize_t size = read_line(fd, prompt, passphrase);
     close(fd);
     if (size <= 0)
         return ckv_complain_usage("no passphrase was given");

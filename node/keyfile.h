@@ -4,6 +4,7 @@
 
 #include "core/certfile.h"
 #include "node/command.h"
+#include <sys/types.h>
 
 enum { CKV_PASSPHRASE_MAX = 1024 };
 
@@ -11,16 +12,17 @@ enum { CKV_PASSPHRASE_MAX = 1024 };
     CKV_ERROR_PERMISSION, CKV_ERROR_IO. SELF holds secrets: wipe it.  */
 int ckv_keyfile_read(struct ckv_certfile *self, const char *path, unsigned *line);
 
-/*  A file that is being made. Taken before the node is asked, so that a name that exists, or a
-    directory that cannot be written, is known before there is a certificate to lose.  */
+/*  A file that is being made, a certificate file or a dump. Taken before the node is asked, so that
+    a name that exists, or a directory that cannot be written, is known before there is a certificate
+    to lose. Until it is whole it has a name that nobody can foretell.  */
 struct ckv_keyfile {
     const char *path; /* NULL or "-": standard output */
     char temporary[4096];
-    int fd;
+    int fd; /* -1: standard output */
 };
 
-/*  Whether a new file can have the name PATH: CKV_OK, CKV_ERROR_EXISTS unless FORCE, or
-    CKV_ERROR_DIRECTORY.  */
+/*  Whether a new file can have the name PATH: CKV_OK, CKV_ERROR_EXISTS, or CKV_ERROR_DIRECTORY.
+    FORCE replaces regular files, and links to such or to nothing, but no device, pipe or socket.  */
 int ckv_keyfile_check_name(const char *path, bool force);
 
 /*  Takes the name PATH; errors as above, and CKV_ERROR_NO_FILE, CKV_ERROR_PERMISSION, CKV_ERROR_IO.  */
@@ -29,7 +31,12 @@ int ckv_keyfile_take(struct ckv_keyfile *self, const char *path, bool force);
 /*  Writes CERTFILE, with mode 0600 when it holds a secret, else 0644, and gives it its name.  */
 int ckv_keyfile_finish(struct ckv_keyfile *self, const struct ckv_certfile *certfile, bool force);
 
-/*  Lets go of the name, with nothing written.  */
+/*  Gives what the caller wrote to self->fd the MODE and its name, once it is on the disk. Without
+    FORCE a name that someone took meanwhile is CKV_ERROR_EXISTS. Standard output needs none of it:
+    CKV_OK.  */
+int ckv_keyfile_commit(struct ckv_keyfile *self, mode_t mode, bool force);
+
+/*  Closes the file. Unless it has its name, nothing of it stays.  */
 void ckv_keyfile_drop(struct ckv_keyfile *self);
 
 /*  Whether ARGUMENTS ask for a passphrase.  */

@@ -115,7 +115,9 @@ void ckv_store_close(struct ckv_store **self_p)
     *self_p = NULL;
     if (!self)
         return;
-    if (self->txn)
+    /*  In the child of a fork the transaction is the parent's: ending it would free the parent's slot
+        while the parent reads.  */
+    if (self->txn && self->shared->process == getpid())
         ckv_kv_abort(&self->txn);
     if (self->shared)
         drop_shared(self->shared);

@@ -65,21 +65,23 @@ int ckv_registry_prepare(struct ckv_registered *registered, const uint8_t *clien
     return ckv_public_key_check(client_public_key);
 }
 
-/*  The next revision; durable with the transaction that it goes into.  */
+/*  The next revision after *REVISION, which is the certificate's last one, from whatever node; durable
+    with the transaction that it goes into.  */
 static int next_revision(struct ckv_registry *self, struct ckv_kv_txn *txn, uint64_t now,
                          uint64_t *revision)
 {
-    *revision = ckv_revision_next(self->last_revision, now);
+    uint64_t last = *revision > self->last_revision ? *revision : self->last_revision;
+    *revision = ckv_revision_next(last, now);
     return ckv_registry_witness(self, txn, *revision);
 }
 
 int ckv_registry_witness(struct ckv_registry *self, struct ckv_kv_txn *txn, uint64_t revision)
 {
     uint8_t value[sizeof(revision)];
-    if (revision <= self->last_revision)
-        return CKV_OK;
-    self->last_revision = revision;
-    ckv_put64(value, revision);
+    if (revision > self->last_revision)
+        self->last_revision = revision;
+    /*  Also when it is not the higher one: the transaction that wrote that may have been undone.  */
+    ckv_put64(value, self->last_revision);
     return ckv_kv_table_put(txn, CKV_KV_STATE, ckv_octets_text(clock_row),
                             ckv_octets(value, sizeof(value)));
 }
@@ -90,9 +92,10 @@ static void keep_record(struct ckv_registered *registered, struct ckv_octets rec
     registered->record_size = record.size;
 }
 
-/*  Refuses a client public key that has an active certificate other than the one of EXCEPT.  */
+/*  Refuses a client public key that has a certificate other than the one of EXCEPT which is active and
+    has not expired, or with ONLY_UNKNOWN any other.  */
 static int check_client_key(struct ckv_kv_txn *txn, struct ckv_registered *registered,
-                            struct ckv_octets except)
+                            struct ckv_octets except, bool only_unknown, uint64_t now)
 {
     struct ckv_certificate found;
     int rc = ckv_kv_find(txn, registered->client_public_key, &found);
@@ -100,10 +103,12 @@ static int check_client_key(struct ckv_kv_txn *txn, struct ckv_registered *regis
         return CKV_OK;
     if (rc != CKV_OK)
         return rc;
-    if (found.state != CKV_STATE_ACTIVE || ckv_octets_equal(found.storage_key, except))
+    rc = ckv_certificate_valid_at(&found, now);
+    bool is_free = rc == CKV_ERROR_REVOKED || rc == CKV_ERROR_EXPIRED;
+    if (ckv_octets_equal(found.storage_key, except) || (is_free && !only_unknown))
         return CKV_OK;
     keep_record(registered, found.record);
-    return CKV_ERROR_CLIENT_KEY_TAKEN;
+    return is_free ? rc : CKV_ERROR_CLIENT_KEY_TAKEN;
 }
 
 /*  Finds a free storage key: the chosen one, or a derived one and those after it.  */
@@ -146,6 +151,8 @@ static int store(struct ckv_registry *self, struct ckv_kv_txn *txn,
         rc = ckv_kv_merge(txn, &view);
     if (rc < 0)
         return rc;
+    if (rc != CKV_KV_NEW && rc != CKV_KV_NEWER)
+        return CKV_ERROR_TAKEN; /* what stands there is not what was looked at */
     ckv_cluster_key_hello(self->cluster_key, certificate->storage_key, registered->hello_key);
     return CKV_OK;
 }
@@ -173,7 +180,8 @@ int ckv_registry_register(struct ckv_registry *self, struct ckv_kv_txn *txn,
     };
     int rc = ckv_certificate_check(&certificate);
     if (rc == CKV_OK)
-        rc = check_client_key(txn, registered, ckv_octets(NULL, 0));
+        rc =
+            check_client_key(txn, registered, ckv_octets(NULL, 0), registration->only_unknown, now);
     if (rc == CKV_OK)
         rc = choose_storage_key(self, txn, registration, &certificate, &storage_key);
     if (rc == CKV_OK)
@@ -257,7 +265,7 @@ int ckv_registry_rotate(struct ckv_registry *self, struct ckv_kv_txn *txn,
     turn_keys(self, rotation, &certificate, registered);
     rc = ckv_certificate_check(&certificate);
     if (rc == CKV_OK)
-        rc = check_client_key(txn, registered, certificate.storage_key);
+        rc = check_client_key(txn, registered, certificate.storage_key, false, now);
     if (rc == CKV_OK)
         rc = next_revision(self, txn, now, &certificate.revision);
     if (rc != CKV_OK)

@@ -17,7 +17,9 @@
 struct ckv_registry {
     const struct ckv_cluster_key *cluster_key;
     uint64_t node_id;
-    uint64_t last_revision; /* the writer's thread alone changes it */
+    uint64_t
+        last_revision; /* the writer's thread alone changes it; may be ahead of the store's when
+                               a transaction was undone, which does no harm */
 };
 
 /*  What is asked for.  */
@@ -28,6 +30,8 @@ struct ckv_registration {
     struct ckv_storage_key storage_key; /* size 0: derive one */
     struct ckv_octets organisation, number, metadata;
     uint64_t not_before, not_after;
+    bool only_unknown; /* refuse a client public key that ever had a certificate: for imports, which
+                          must not bring back a client that was revoked */
 };
 
 /*  What a rotation changes; the storage key stays.  */
@@ -67,8 +71,9 @@ int ckv_registry_prepare(struct ckv_registered *registered, const uint8_t *clien
 
 /*  Registers at NOW (ms since 1970), in a write transaction. REGISTERED was prepared; it receives
     record and hello key. Errors: CKV_ERROR_TAKEN for a chosen storage key that is taken,
-    CKV_ERROR_CLIENT_KEY_TAKEN (registered->record is then the certificate that has it), those of
-    ckv_certificate_check, those of ckv_kv_merge.  */
+    CKV_ERROR_CLIENT_KEY_TAKEN (registered->record is then the certificate that has it), with
+    only_unknown also CKV_ERROR_REVOKED, _EXPIRED and _NOT_YET_VALID, those of ckv_certificate_check,
+    those of ckv_kv_merge.  */
 int ckv_registry_register(struct ckv_registry *self, struct ckv_kv_txn *txn,
                           const struct ckv_registration *registration, uint64_t now,
                           struct ckv_registered *registered);

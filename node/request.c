@@ -109,6 +109,7 @@ static int read_details(struct ckv_request *self)
     if (rc >= 0)
         rc = read_time(self->json, "not_after", &self->not_after, &self->has_not_after);
     self->keep_client_key = json_is_true(json_object_get(self->json, "keep_client_key"));
+    self->only_unknown = json_is_true(json_object_get(self->json, "only_unknown"));
     return rc < 0 ? rc : CKV_OK;
 }
 

@@ -5,7 +5,8 @@
 
         { "id": 7, "command": "register", "organisation": "ACME", "client_number": "42",
           "client_public_key": Z85, "server_key": "dedicated" | "shared", "storage_key": text,
-          "metadata": { name: value }, "not_before": time, "not_after": time }
+          "metadata": { name: value }, "not_before": time, "not_after": time,
+          "only_unknown": true }
         { "id": 7, "command": "resolve", "storage_key": text }       or "client_public_key": Z85
         { "id": 7, "command": "revoke", "storage_key": text }
         { "id": 7, "command": "rotate", "storage_key": text, "keep_client_key": true,
@@ -15,7 +16,8 @@
         { "id": 7, "command": "import" }
         { "id": 7, "command": "status" }
 
-    Times are "2026-12-31T00:00:00Z". Every member but "command" may be absent. "id" is any integer;
+    "only_unknown" refuses a client that ever had a certificate, also one that was revoked. Times are
+    "2026-12-31T00:00:00Z". Every member but "command" may be absent. "id" is any integer;
     the reply carries it back, so that requests can be pipelined.
 
     A reply is a JSON object with "id" and either "error" (the error's name) and "message", or the
@@ -32,7 +34,8 @@
 
 enum {
     CKV_REQUEST_MAX = 131072,          /* octets of the JSON frame */
-    CKV_REQUEST_ENTRIES_MAX = 8388608, /* octets of the second frame */
+    CKV_REQUEST_ENTRIES_MAX = 2097152, /* octets of the second frame */
+    CKV_REQUEST_PAGE_MAX = 1048576,    /* octets of a list reply, but for its last record */
     CKV_REQUEST_LIMIT_MAX = 10000,     /* records of one list reply */
 };
 
@@ -54,7 +57,7 @@ struct ckv_request {
     bool has_client_public_key;
     uint8_t client_public_key[32];
     bool has_server_key, dedicated;
-    bool keep_client_key;
+    bool keep_client_key, only_unknown;
     bool has_not_after;
     uint64_t not_before, not_after;
     struct ckv_octets organisation, number; /* borrowed from JSON */

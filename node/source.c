@@ -109,28 +109,55 @@ int ckv_source_resolve(struct ckv_source *self, const struct ckv_storage_key *st
                         : resolve_in_store(self, storage_key, client_public_key, view);
 }
 
+/*  Visits a record of the store, or counts it as damaged.  */
+static int visit_record(struct ckv_source *self, int type, struct ckv_octets record,
+                        ckv_source_visit *visit, void *argument)
+{
+    struct ckv_certificate view;
+    int rc = view_record(record, &view);
+    if (rc == CKV_OK && self->cluster_key)
+        rc = ckv_certificate_verify(&view, self->cluster_key);
+    if (rc == CKV_OK)
+        return visit(argument, type, &view);
+    self->damaged++;
+    return CKV_OK;
+}
+
+static int walk_records(struct ckv_source *self, ckv_source_visit *visit, void *argument)
+{
+    struct ckv_certificate view;
+    uint64_t position = 0, last;
+    int rc = CKV_OK;
+    while (rc == CKV_OK) {
+        last = position;
+        rc = ckv_kv_next(self->txn, &position, &view);
+        if (rc == CKV_OK) {
+            rc = visit_record(self, CKV_DUMP_RECORD, view.record, visit, argument);
+        } else if (rc != CKV_ERROR_NOT_FOUND && position != last) {
+            self->damaged++;
+            rc = CKV_OK;
+        }
+    }
+    return rc == CKV_ERROR_NOT_FOUND ? CKV_OK : rc;
+}
+
+static int walk_conflicts(struct ckv_source *self, ckv_source_visit *visit, void *argument)
+{
+    struct ckv_octets key = ckv_octets(NULL, 0), record;
+    int rc;
+    while ((rc = ckv_kv_table_next(self->txn, CKV_KV_CONFLICTS, &key, &record)) == CKV_OK) {
+        rc = visit_record(self, CKV_DUMP_CONFLICT, record, visit, argument);
+        if (rc != CKV_OK)
+            return rc;
+    }
+    return rc == CKV_ERROR_NOT_FOUND ? CKV_OK : rc;
+}
+
 static int walk_store(struct ckv_source *self, bool conflicts, ckv_source_visit *visit,
                       void *argument)
 {
-    struct ckv_certificate view;
-    struct ckv_octets key = ckv_octets(NULL, 0), record;
-    uint64_t position = 0;
-    int rc;
-    while ((rc = ckv_kv_next(self->txn, &position, &view)) == CKV_OK) {
-        rc = visit(argument, CKV_DUMP_RECORD, &view);
-        if (rc != CKV_OK)
-            return rc;
-    }
-    while (conflicts && rc == CKV_ERROR_NOT_FOUND &&
-           (rc = ckv_kv_table_next(self->txn, CKV_KV_CONFLICTS, &key, &record)) == CKV_OK) {
-        rc = ckv_certificate_parse(&view, record.data, record.size);
-        if (rc == CKV_OK)
-            rc = visit(argument, CKV_DUMP_CONFLICT, &view);
-        if (rc != CKV_OK)
-            return rc;
-        rc = CKV_ERROR_NOT_FOUND; /* of the loop's condition: go on */
-    }
-    return rc == CKV_ERROR_NOT_FOUND ? CKV_OK : rc;
+    int rc = walk_records(self, visit, argument);
+    return rc == CKV_OK && conflicts ? walk_conflicts(self, visit, argument) : rc;
 }
 
 static int visit_entries(struct ckv_octets entries, ckv_source_visit *visit, void *argument)
@@ -139,7 +166,7 @@ static int visit_entries(struct ckv_octets entries, ckv_source_visit *visit, voi
     struct ckv_certificate view;
     int rc;
     while ((rc = ckv_dump_next(&entries, &entry)) == 1) {
-        rc = ckv_certificate_parse(&view, entry.octets.data, entry.octets.size);
+        rc = view_record(entry.octets, &view);
         if (rc == CKV_OK)
             rc = visit(argument, entry.type, &view);
         if (rc != CKV_OK)
@@ -166,19 +193,33 @@ static int walk_pages(struct ckv_source *self, const char *command, const char *
             rc = visit_entries(ckv_reply_record(&reply), visit, argument);
         next = json_incref(json_object_get(reply.json, cursor));
         more = json_is_true(json_object_get(reply.json, "more"));
+        self->damaged += (uint64_t)json_integer_value(json_object_get(reply.json, "damaged"));
         ckv_reply_clear(&reply);
     }
     json_decref(next);
     return rc;
 }
 
-int ckv_source_walk(struct ckv_source *self, bool conflicts, ckv_source_visit *visit,
-                    void *argument)
+static int walk_node(struct ckv_source *self, bool conflicts, ckv_source_visit *visit,
+                     void *argument)
 {
-    if (!self->client)
-        return walk_store(self, conflicts, visit, argument);
     int rc = walk_pages(self, "list", "position", visit, argument);
     if (rc == CKV_OK && conflicts)
         rc = walk_pages(self, "conflicts", "after", visit, argument);
+    return rc;
+}
+
+int ckv_source_walk(struct ckv_source *self, bool conflicts, ckv_source_visit *visit,
+                    void *argument)
+{
+    int rc = (self->client ? walk_node : walk_store)(self, conflicts, visit, argument);
+    if (rc == CKV_OK && self->damaged) {
+        fprintf(
+            stderr,
+            "curvekv: %llu damaged records were left out; import a dump that has them, and they "
+            "are replaced\n",
+            (unsigned long long)self->damaged);
+        rc = CKV_ERROR_DAMAGED;
+    }
     return rc;
 }

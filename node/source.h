@@ -13,6 +13,7 @@ struct ckv_source {
     struct ckv_kv *kv;
     struct ckv_kv_txn *txn;
     struct ckv_cluster_key *cluster_key; /* NULL when it cannot be read: records go unverified */
+    uint64_t damaged;                    /* records that a walk left out */
     uint8_t record[CKV_RECORD_MAX];
 };
 
@@ -31,7 +32,8 @@ int ckv_source_resolve(struct ckv_source *self, const struct ckv_storage_key *st
                        const uint8_t *client_public_key, struct ckv_certificate *view);
 
 /*  Walks all certificates (CKV_DUMP_RECORD), then with CONFLICTS those that lost their storage key
-    (CKV_DUMP_CONFLICT).  */
+    (CKV_DUMP_CONFLICT). Damaged records are left out; their number is said on standard error, and the
+    result is then CKV_ERROR_DAMAGED.  */
 int ckv_source_walk(struct ckv_source *self, bool conflicts, ckv_source_visit *visit,
                     void *argument);
 

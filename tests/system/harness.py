@@ -142,14 +142,16 @@ class Result:
 
 
 def run(*arguments, stdin=b"", seconds=DEADLINE_S, prefix=(), binary=None, **more):
-    """Runs the command to its end."""
+    """Runs the command to its end. STDIN is octets, or a descriptor to read from."""
+    given = isinstance(stdin, int)
     environment = {k: v for k, v in os.environ.items() if k != "CURVEKV_DATA"}
     environment.update(more.pop("environment", {}))
     command = [*prefix, binary or CURVEKV, *arguments]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    process = subprocess.Popen(command, stdin=stdin if given else subprocess.PIPE,
+                               stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, env=environment, **more)
     try:
-        out, err = process.communicate(stdin, timeout=seconds)
+        out, err = process.communicate(None if given else stdin, timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()

@@ -108,6 +108,20 @@ def metadata_that_is_none_is_refused(place):
 
 
 @test
+def what_the_certificate_file_cannot_hold_is_refused_before_it_is_registered(place):
+    node = place.node()
+    for text in ("a\"b'c#d", "\"a'b", "a\"b' "):
+        refuses(node, place, "--organisation", text, "--number", "1", sentence=ORGANISATION)
+        refuses(node, place, "--organisation", "ACME", "--number", text, sentence=NUMBER)
+    contains(node.run("register", "--organisation", "a\"b'c#d").err, "a certificate file cannot hold")
+    equal(node.objects("list"), [])
+    equal(node.json("register", "--organisation", "a\"b'c", "--number", "a'b#c", "--out",
+                    place.path("1.cert"))["organisation"], "a\"b'c")
+    shown, = run("show", "--json", place.path("1.cert")).ended(DONE).objects()
+    equal((shown["organisation"], shown["client_number"]), ("a\"b'c", "a'b#c"))
+
+
+@test
 def all_metadata_that_fits_comes_back(place):
     node = place.node()
     metadata = {f"Name-{i}": "ä" * (i % 14) for i in range(200)}

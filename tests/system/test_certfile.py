@@ -1,7 +1,9 @@
 """The certificate file: what other people's tools make of it, and what protects its secrets."""
+import fcntl
 import os
 import pty
 import select
+import termios
 
 import zmq
 import zmq.auth
@@ -256,6 +258,63 @@ def a_hostile_file_cannot_eat_the_machine(place):
                    "00000000" + "0000000000000000"):
         write(place.path("hostile"), text[:begin] + limits + text[begin + 24:], 0o600)
         run("show", place.path("hostile"), "--passphrase-file", right, seconds=20).ended(REFUSED)
+
+
+def echoes(terminal):
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+
+def shows(terminal, text):
+    """Waits until the terminal shows TEXT."""
+    shown = b""
+    end = time.monotonic() + DEADLINE_S
+    while text not in shown and time.monotonic() < end:
+        if select.select([terminal], [], [], 0.05)[0]:
+            shown += os.read(terminal, 4096)
+    contains(shown, text)
+
+
+def ask_on_a_terminal(place, *, ignored=()):
+    """A register that asks for its passphrase: its process, both ends of its terminal."""
+    terminal, other = pty.openpty()  # OTHER stays open, so that its settings can be seen at the end
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        fcntl.ioctl(other, termios.TIOCSCTTY, 0)
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+        os.execv(CURVEKV, [CURVEKV, "register", "--key", "1", "--passphrase", "--data",
+                           place.path("absent"), "--out", place.path("1.cert")])
+    place.at_end += [lambda: os.close(terminal), lambda: os.close(other)]
+    shows(terminal, b"Passphrase: ")
+    true(not echoes(other), "the prompt echoes")
+    return pid, terminal, other
+
+
+@test
+def a_signal_at_the_passphrase_prompt_ends_it_with_echo_on(place):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        pid, _, other = ask_on_a_terminal(place)
+        os.kill(pid, number)
+        equal(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), -number)
+        true(echoes(other), number)
+    pid, terminal, other = ask_on_a_terminal(place)
+    os.write(terminal, b"half a passphr\x03")  # Ctrl-C
+    equal(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), -signal.SIGINT)
+    true(echoes(other), "after Ctrl-C")
+    true(not os.path.exists(place.path("1.cert")))
+
+
+@test
+def a_prompt_that_a_signal_does_not_end_is_shown_again_without_echo(place):
+    for ignored, number in ((signal.SIGHUP, signal.SIGHUP), (signal.SIGTSTP, signal.SIGTSTP)):
+        pid, terminal, other = ask_on_a_terminal(place, ignored=(ignored,))
+        os.kill(pid, number)
+        shows(terminal, b"Passphrase: ")
+        true(not echoes(other), number)
+        os.kill(pid, signal.SIGTERM)
+        equal(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), -signal.SIGTERM)
+        true(echoes(other), number)
 
 
 main()

@@ -1,6 +1,9 @@
 """export and import of dumps: all is kept, and what is damaged harms nothing."""
 import os
+import pty
 import random
+import socket
+import tty
 
 from harness import *
 
@@ -248,6 +251,77 @@ def a_large_dump_goes_in_and_comes_out_the_same(place):
     third = place.node("--cluster-key", key, name="c1")
     third.done("import", place.path("dump"))
     equal(third.done("export").raw, dump)
+
+
+@test
+def a_dump_that_cannot_be_read_to_its_end_is_refused(place):
+    node = place.node()
+    sentence = "the disk or the file system failed"
+    directory = os.open(place.root, os.O_RDONLY)
+    node.run("import", "-", stdin=directory, seconds=20).ended(REFUSED, sentence)
+    os.close(directory)
+    for content in (MAGIC, MAGIC + b"R\0"):
+        reading, writing = pty.openpty()  # reading fails with EIO once the other side is closed
+        tty.setraw(writing)
+        os.write(writing, content)
+        os.close(writing)
+        node.run("import", "-", stdin=reading, seconds=20).ended(REFUSED, sentence)
+        os.close(reading)
+    node.run("import", "-", stdin=MAGIC).ended(REFUSED, "the dump ends too early")
+
+
+@test
+def an_export_writes_through_no_link_and_leaves_nothing_behind(place):
+    node = place.node()
+    node.done("register", "--key", "1", "--out", place.path("1.cert"))
+    directory = place.directory("d")
+    out = os.path.join(directory, "x.dump")
+    precious = write(place.path("precious"), "precious")
+    for name in ("x.dump.part", "link"):
+        os.symlink(precious, os.path.join(directory, name))
+    os.symlink(place.path("absent"), os.path.join(directory, "dangling"))
+    before = set(os.listdir(directory))
+    node.done("export", "--out", out)
+    equal(set(os.listdir(directory)), before | {"x.dump"})
+    equal(mode(out), 0o600)
+    dump = read(out)
+    write(out, "older")
+    for name in ("x.dump", "link", "dangling"):
+        node.run("export", "--out", os.path.join(directory, name)).ended(REFUSED, "the file exists")
+    equal(read(out), b"older")
+    for name in ("x.dump", "link", "dangling"):
+        path = os.path.join(directory, name)
+        node.done("export", "--out", path, "--force")
+        true(not os.path.islink(path), name)
+        equal(read(path), dump)
+    equal(set(os.listdir(directory)), before | {"x.dump"})
+    equal(read(precious), b"precious")
+    true(not os.path.exists(place.path("absent")))
+    node.stop()
+    run("export", "--data", place.path("none"), "--out", os.path.join(directory, "y")).ended(
+        NOT_REACHABLE)
+    equal(set(os.listdir(directory)), before | {"x.dump"})
+
+
+@test
+def force_replaces_no_directory_pipe_socket_or_device(place):
+    node = place.node()
+    directory = place.directory("d")
+    os.mkfifo(os.path.join(directory, "pipe"))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(os.path.join(directory, "socket"))
+    os.symlink("/dev/null", os.path.join(directory, "device"))
+    os.symlink(place.root, os.path.join(directory, "directory"))
+    before = {name: os.lstat(os.path.join(directory, name)).st_ino for name in os.listdir(directory)}
+    for name in before:
+        sentence = "this is a directory" if name == "directory" else "the file exists"
+        for command in (["export"], ["register", "--key", "1"]):
+            node.run(*command, "--force", "--out", os.path.join(directory, name)).ended(REFUSED,
+                                                                                        sentence)
+    listener.close()
+    equal({name: os.lstat(os.path.join(directory, name)).st_ino for name in os.listdir(directory)},
+          before)
+    equal(node.objects("list"), [])
 
 
 main()

@@ -122,6 +122,24 @@ def another_cluster_key_for_an_existing_store_is_refused(place):
 
 
 @test
+def a_directory_that_others_can_write_gets_no_secret(place):
+    os.mkdir(place.path("n"))
+    os.chmod(place.path("n"), 0o777)
+    serve(place, name="n").ended(REFUSED, "chmod 700")
+    equal(os.listdir(place.path("n")), [])
+
+
+@test
+def a_cluster_key_is_not_written_through_what_somebody_left(place):
+    os.mkdir(place.path("n"), 0o700)
+    victim = write(place.path("victim"), b"precious")
+    os.symlink(victim, place.path("n", "cluster.key.new"))
+    place.node(name="n").stop()
+    equal(read(victim), b"precious")
+    true(not os.path.islink(place.path("n", "cluster.key")))
+
+
+@test
 def a_lost_cluster_key_is_not_replaced_in_silence(place):
     """With its store there, a node without cluster key says so, and the right one still serves."""
     node = place.node()
@@ -158,9 +176,10 @@ def a_directory_without_permission_is_refused(place):
                     ["register", "--key", "2", "--out", "-"], ["import", "/tmp"]):
         run(*command, "--data", node.data, binary=binary, prefix=nobody).ended(REFUSED, sentence)
     node.stop()
-    serve(place, binary=binary, prefix=nobody).ended(REFUSED, sentence, node.data)
+    foreign = "this data directory belongs to someone else"
+    serve(place, binary=binary, prefix=nobody).ended(REFUSED, foreign, node.data)
     os.mkdir(place.path("bare"), 0o755)
-    serve(place, name="bare", binary=binary, prefix=nobody).ended(REFUSED, sentence, "bare")
+    serve(place, name="bare", binary=binary, prefix=nobody).ended(REFUSED, foreign, "bare")
     serve(place, name="new", binary=binary, prefix=nobody).ended(REFUSED, sentence, "new")
     node.start()
     node.done("resolve", "1")
@@ -203,10 +222,31 @@ def what_serve_cannot_read_is_wrong_usage(place):
                               (["--max-size", "99999999T"], "give a size such as"),
                               (["--log-level", "loud"], "error, warning, info or debug"),
                               (["--cluster", ""], "--cluster"),
-                              (["--cluster", "c" * 65], "--cluster"),
+                              *((["--cluster", name], "1 to 64 of A-Z a-z 0-9 . _ -")
+                                for name in ("c" * 65, "a b", "a/b", "a\"b'c#d", "é", "a\n")),
+                              *(([b"--node=" + name], "1 to 64 octets of UTF-8 text") for name in
+                                (b"", b"n" * 65, b"a\x1b[2J", b"\xff", "\u202en".encode())),
                               (["surplus"], "usage:")):
         serve(place, *options).ended(USAGE, sentence)
     true(not os.path.exists(place.path("n")), "wrong usage made a data directory")
+
+
+@test
+def names_of_cluster_and_node_at_their_bounds_are_served(place):
+    cluster, name = "Az09._-" + "c" * 57, "Ω" * 32
+    node = place.node("--cluster", cluster, "--node", name)
+    status = node.status()
+    equal((status["cluster"], status["node"]), (cluster, name))
+    node.done("register", "--key", "1", "--out", place.path("1.cert"))
+
+
+@test
+def a_host_name_that_cannot_be_shown_is_not_the_nodes_name(place):
+    set_name = ["unshare", "--uts", "sh", "-c", 'printf "a\\033[2J" >/proc/sys/kernel/hostname && '
+                'exec "$@"', "sh"]
+    if subprocess.run([*set_name, "true"], capture_output=True).returncode != 0:
+        raise Skip("needs to be root, to have a host name of its own")
+    equal(place.node(prefix=set_name).status()["node"], "node")
 
 
 @test

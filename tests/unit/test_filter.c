@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -208,6 +209,31 @@ static void a_reader_finds_the_filter_that_replaces_its_own(void **state)
     ckv_presence_destroy(&writer);
 }
 
+/*  Were the writer killed while a filter takes the place of another, nobody would enter keys in the old
+    one any more. So it must be out of use before the new one has its name; here it never gets one.  */
+static void the_old_filter_is_out_of_use_before_the_new_one_has_its_name(void **state)
+{
+    enum { KEYS = 1000 };
+    struct keys keys = { .count = KEYS };
+    struct ckv_presence *writer;
+    struct ckv_filter *reader;
+    (void)state;
+    assert_int_equal(ckv_presence_new(&writer, path, store_id, walk, &keys), CKV_OK);
+    ckv_presence_build(writer, KEYS);
+    wait_until_ready(writer);
+    assert_int_equal(ckv_filter_open(&reader, path, store_id), CKV_OK);
+    assert_true(ckv_filter_ready(reader));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    ckv_presence_build(writer, KEYS);
+    for (int i = 0; i < 10000 && ckv_filter_ready(reader); i++)
+        usleep(1000);
+    assert_false(ckv_filter_ready(reader));
+    ckv_presence_destroy(&writer);
+    ckv_filter_close(&reader);
+    assert_int_equal(rmdir(path), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_directory, remove_directory)
 
 int main(void)
@@ -220,6 +246,7 @@ int main(void)
         TEST(a_file_of_another_store_or_of_rubbish_is_not_opened),
         TEST(keys_entered_while_a_filter_is_built_are_in_it),
         TEST(a_reader_finds_the_filter_that_replaces_its_own),
+        TEST(the_old_filter_is_out_of_use_before_the_new_one_has_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,6 +173,44 @@ static void only_numbers_are_storage_keys(void **state)
     assert_true(count_records(self) == sizeof(good) / sizeof(*good));
 }
 
+static void a_key_that_is_refused_does_not_spoil_the_transaction(void **state)
+{
+    struct fixture *self = *state;
+    struct ckv_certificate view;
+    struct ckv_kv_txn *txn = begin(self, CKV_KV_WRITE);
+    assert_int_equal(merge_plan(self, txn, (struct plan){ .number = 1 }), CKV_KV_NEW);
+    assert_int_equal(
+        merge_plan(self, txn,
+                   (struct plan){ .number = 2, .storage_key = ckv_octets_text("no number") }),
+        CKV_ERROR_ARRAY_KEY);
+    assert_int_equal(merge_plan(self, txn, (struct plan){ .number = 3 }), CKV_KV_NEW);
+    commit(txn);
+    txn = begin(self, CKV_KV_READ);
+    assert_int_equal(get(txn, 1, &view), CKV_OK);
+    assert_int_equal(get(txn, 3, &view), CKV_OK);
+    ckv_kv_abort(&txn);
+}
+
+static void a_record_is_replaced_whatever_it_says(void **state)
+{
+    struct fixture *self = *state;
+    struct ckv_certificate view;
+    merge_alone(self, (struct plan){ .number = 1, .revision = 9 });
+    struct ckv_kv_txn *txn = begin(self, CKV_KV_WRITE);
+    make_record(&self->a, self->key, (struct plan){ .number = 1, .revision = 3, .client = 77 });
+    assert_int_equal(ckv_kv_replace(txn, &self->a.view), CKV_KV_NEWER);
+    make_record(&self->b, self->key, (struct plan){ .number = 2 });
+    assert_int_equal(ckv_kv_replace(txn, &self->b.view), CKV_KV_NEW);
+    commit(txn);
+    txn = begin(self, CKV_KV_READ);
+    assert_int_equal(get(txn, 1, &view), CKV_OK);
+    assert_octets(view.record, self->a.view.record);
+    assert_int_equal(find(txn, 77, &view), CKV_OK);
+    assert_int_equal(find(txn, 2, &view), CKV_ERROR_NOT_FOUND);
+    assert_int_equal(get(txn, 2, &view), CKV_OK);
+    ckv_kv_abort(&txn);
+}
+
 static void the_active_and_newest_certificate_of_a_client_is_found(void **state)
 {
     struct fixture *self = *state;
@@ -698,6 +736,8 @@ static const struct test tests[] = {
     TEST(any_octets_are_a_storage_key, ANY_KEY),
     TEST(keys_with_much_the_same_hash_are_told_apart, ANY),
     TEST(only_numbers_are_storage_keys, NUMBERS),
+    TEST(a_key_that_is_refused_does_not_spoil_the_transaction, NUMBERS),
+    TEST(a_record_is_replaced_whatever_it_says, ANY),
     TEST(the_active_and_newest_certificate_of_a_client_is_found, ANY),
     TEST(a_rotated_client_public_key_is_not_found_any_more, ANY),
     TEST(a_reader_sees_the_store_as_it_was_at_its_begin, ANY),

@@ -177,6 +177,56 @@ static void what_a_record_cannot_hold_is_refused(void **state)
     assert_int_equal(do_register(self, registration, 1), CKV_ERROR_NUMBER);
 }
 
+static void an_import_does_not_bring_back_a_client_that_was_revoked(void **state)
+{
+    struct world *self = *state;
+    struct ckv_registration registration = { .only_unknown = true };
+    assert_int_equal(do_register(self, registration, 1), CKV_OK);
+    uint8_t key[CKV_STORAGE_KEY_MAX];
+    size_t size = self->view.storage_key.size;
+    memcpy(key, self->view.storage_key.data, size);
+    assert_int_equal(do_register(self, registration, 1), CKV_ERROR_CLIENT_KEY_TAKEN);
+    assert_int_equal(ckv_registry_revoke(&self->registry, self->txn, ckv_octets(key, size), NOW,
+                                         &self->registered),
+                     CKV_OK);
+    assert_int_equal(do_register(self, registration, 1), CKV_ERROR_REVOKED);
+    registration.only_unknown = false; /* said explicitly, it may come back, as another one */
+    assert_int_equal(do_register(self, registration, 1), CKV_OK);
+}
+
+static void an_expired_certificate_does_not_block_its_client(void **state)
+{
+    struct world *self = *state;
+    struct ckv_registration registration = { .storage_key = chosen("1"), .not_after = NOW };
+    assert_int_equal(do_register(self, registration, 1), CKV_OK);
+    registration = (struct ckv_registration){ .storage_key = chosen("2") };
+    assert_int_equal(do_register(self, registration, 1), CKV_OK);
+}
+
+static void a_change_survives_although_a_batch_before_it_was_undone(void **state)
+{
+    /*  The certificate comes from a node whose clock is far ahead.  */
+    struct world *self = *state;
+    struct ckv_rotation rotation = { .keeps_client_key = false };
+    struct sealed ahead;
+    struct ckv_certificate now;
+    make_record(&ahead, self->cluster_key,
+                (struct plan){ .number = 42, .revision = UINT64_C(1) << 60 });
+    assert_int_equal(ckv_kv_merge(self->txn, &ahead.view), CKV_KV_NEW);
+    assert_int_equal(ckv_kv_commit(&self->txn), CKV_OK);
+    assert_int_equal(ckv_kv_begin(self->kv, CKV_KV_WRITE, &self->txn), CKV_OK);
+    assert_int_equal(ckv_registry_witness(&self->registry, self->txn, ahead.view.revision), CKV_OK);
+    ckv_kv_abort(&self->txn);
+    assert_int_equal(ckv_registry_open(&self->registry, self->kv, self->cluster_key, NODE), CKV_OK);
+    assert_int_equal(ckv_kv_begin(self->kv, CKV_KV_WRITE, &self->txn), CKV_OK);
+    assert_int_equal(ckv_registry_prepare(&self->registered, NULL, true), CKV_OK);
+    assert_int_equal(ckv_registry_rotate(&self->registry, self->txn, ckv_octets_text("42"),
+                                         &rotation, NOW, &self->registered),
+                     CKV_OK);
+    assert_int_equal(ckv_kv_get(self->txn, ckv_octets_text("42"), &now), CKV_OK);
+    assert_memory_equal(now.client_public_key, self->registered.client_public_key, 32);
+}
+
 static void revoking_is_for_ever_and_twice_is_once(void **state)
 {
     struct world *self = *state;
@@ -295,6 +345,9 @@ int main(void)
         TEST(a_client_has_one_active_certificate),
         TEST(a_weak_client_key_is_refused),
         TEST(what_a_record_cannot_hold_is_refused),
+        TEST(an_import_does_not_bring_back_a_client_that_was_revoked),
+        TEST(an_expired_certificate_does_not_block_its_client),
+        TEST(a_change_survives_although_a_batch_before_it_was_undone),
         TEST(revoking_is_for_ever_and_twice_is_once),
         TEST(rotating_changes_the_keys_and_keeps_the_rest),
         TEST(rotating_the_server_key_alone_keeps_the_clients),
