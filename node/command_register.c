@@ -256,7 +256,7 @@ static void take_text(uint8_t *octets, size_t capacity, uint8_t *size, const cha
     size_t length = text ? strlen(text) : 0;
     if (length > capacity || !length)
         return;
-    memcpy(octets, text, length);
+    memcpy(octets, text, length); /* NOLINT(bugprone-not-null-terminated-result): octets */
     *size = (uint8_t)length;
 }
 
