@@ -16,7 +16,9 @@ static const uint64_t tag_mask = ((UINT64_C(1) << TAG_BITS) - 1) << POSITION_BIT
 static const uint64_t overflow = UINT64_C(1) << 63;
 
 enum { LOAD_MAX = 3 }; /* entries a bucket on average; at 3, one bucket in 260 overflows */
-enum { LOAD_NEW = 2 }; /* a new filter has room for as much again */
+enum {
+    LOAD_NEW = 2
+}; /* at most, of a new filter; one that replaces a crowded one is twice its size */
 enum { BITS_MIN = 10, BITS_MAX = 34 };
 
 enum state { BUILDING = 1, COMPLETE, RETIRED };

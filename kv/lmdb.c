@@ -407,7 +407,7 @@ static void grow_filter(struct lmdb *self)
 {
     struct ckv_kv_stats stats = { .records = 0 };
     if (ckv_presence_crowded(self->presence) && lmdb_stats(&self->base, &stats) == CKV_OK)
-        ckv_presence_build(self->presence, 2 * stats.records);
+        ckv_presence_build(self->presence, stats.records);
 }
 
 /*  Makes the cursor of WALK good for this moment.  */
