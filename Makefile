@@ -164,6 +164,7 @@ install: all
 	    'Version: $(VERSION)' 'Requires.private: $(LIB_PACKAGES)' \
 	    'Cflags: -I$(PREFIX)/include/curvekv' 'Libs: -L$(PREFIX)/lib -lcurvekv' \
 	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/curvekv.pc
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig
 
 .PHONY: clean
 clean:

@@ -2,6 +2,7 @@
 #include "core/z85.h"
 #include "node/dump.h"
 #include "node/log.h"
+#include "node/present.h"
 #include "node/replies.h"
 #include "node/request.h"
 
@@ -101,8 +102,10 @@ static void resolve(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_
         refuse(self, client, request, rc, ckv_octets(NULL, 0));
         return;
     }
-    rc = ckv_certificate_valid_at(&found, now_ms());
+    uint64_t now = now_ms();
+    rc = ckv_certificate_valid_at(&found, now);
     json_t *reply = rc == CKV_OK ? reply_to(request) : refusal(request, rc);
+    json_object_set_new(reply, "certificate", ckv_present_json(&found, now));
     ckv_replies_begin(&self->replies, client, reply, true);
     ckv_replies_frame(&self->replies, found.record.data, found.record.size, false);
 }

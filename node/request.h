@@ -21,7 +21,8 @@
     the reply carries it back, so that requests can be pipelined.
 
     A reply is a JSON object with "id" and either "error" (the error's name) and "message", or the
-    result; a second frame holds the record (or, for "list" and "conflicts", a run of dump entries);
+    result ("resolve": "certificate", an object as --json prints it; also when it is refused because it
+    was revoked or has expired); a second frame holds the record (or, for "list" and "conflicts", a run of dump entries);
     after register and rotate a third one holds secrets: the hello key, and the client secret key if
     the node made it.
 */

@@ -46,6 +46,20 @@ def replies_carry_the_id_of_their_request(place):
 
 
 @test
+def a_resolve_is_answered_with_the_certificate_as_json(place):
+    node = place.node()
+    said = node.json("register", "--key", "1", "--organisation", "ACME", "--meta", "a=b",
+                     "--out", place.path("1.cert"))
+    admin = node.admin()
+    admin.send("resolve", id=1, storage_key="1")
+    equal(admin.receive()[0]["certificate"], said)
+    node.done("revoke", "1")
+    admin.send("resolve", id=2, client_public_key=said["client_public_key"])
+    reply = admin.receive()[0]
+    equal((reply["error"], reply["certificate"]["state"]), ("revoked", "revoked"))
+
+
+@test
 def a_thousand_requests_of_one_client_are_all_answered(place):
     node = place.node()
     admin = node.admin()
