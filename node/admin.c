@@ -22,6 +22,9 @@
 /*  Operations at the writer at one time; beyond that, requests wait in their sockets.  */
 enum { OPERATIONS_MAX = 1024 };
 
+/*  Octets of imports that they may hold together, likewise.  */
+enum { HELD_MAX = 64 * 1048576 };
+
 /*  Requests taken between two looks at what else there is to do.  */
 enum { ROUND_MAX = 256 };
 
@@ -50,6 +53,7 @@ struct ckv_admin {
     struct ckv_kv_txn *txn;     /* for reading */
     uint64_t started, requests;
     size_t running; /* operations at the writer */
+    size_t held;    /* octets of the entries that they hold */
 
     /*  Operations that are done, from the writer's thread to this one's.  */
     pthread_mutex_t lock;
@@ -397,8 +401,9 @@ static void finish(struct ckv_admin *self, struct operation *operation)
         reply_import(self, operation);
     else
         reply_change(self, operation);
-    free_operation(operation);
     self->running--;
+    self->held -= operation->has_entries ? zmq_msg_size(&operation->entries) : 0;
+    free_operation(operation);
 }
 
 /*  Answers what the writer has done, oldest first.  */
@@ -462,6 +467,7 @@ static void start(struct ckv_admin *self, zmq_msg_t *client, struct ckv_request 
     int rc = prepare(operation);
     if (rc == CKV_OK) {
         self->running++;
+        self->held += operation->has_entries ? zmq_msg_size(&operation->entries) : 0;
         ckv_writer_submit(self->parts.writer, &operation->write);
         return;
     }
@@ -557,10 +563,15 @@ static int take_signal(int signals)
     return (int)info.ssi_signo;
 }
 
+static bool has_room(const struct ckv_admin *self)
+{
+    return self->running < OPERATIONS_MAX && self->held < HELD_MAX;
+}
+
 /*  As many as there are, but for a while only: signals and the writer's answers want to be seen too.  */
 static void serve_some(struct ckv_admin *self)
 {
-    for (int i = 0; i < ROUND_MAX && self->running < OPERATIONS_MAX; i++)
+    for (int i = 0; i < ROUND_MAX && has_room(self); i++)
         if (!serve_one(self))
             return;
 }
@@ -569,7 +580,7 @@ int ckv_admin_run(struct ckv_admin *self, int signals)
 {
     int stop = 0;
     while (!stop || self->running) {
-        bool listens = !stop && self->running < OPERATIONS_MAX;
+        bool listens = !stop && has_room(self);
         zmq_pollitem_t items[] = {
             { .fd = self->wake, .events = ZMQ_POLLIN },
             { .fd = stop ? self->wake : signals, .events = ZMQ_POLLIN },
