@@ -34,6 +34,8 @@ static const struct entry entries[] = {
       "there is no such file or directory; check the path, or make it first" },
     { CKV_ERROR_PATH, "path",
       "this path is too long; a unix socket's has at most 107 octets, so choose a shorter --data" },
+    { CKV_ERROR_NOT_DIRECTORY, "not_directory",
+      "this is a file; name a directory, present or new, with --data" },
     { CKV_ERROR_DIRECTORY_MODE, "directory_mode",
       "this data directory belongs to someone else or can be written by others; run as its owner, "
       "and 'chmod 700' it" },
@@ -100,7 +102,6 @@ static const struct entry entries[] = {
       "--data" },
     { CKV_ERROR_EXISTS, "exists", "the file exists; choose another name, or use --force" },
     { CKV_ERROR_TIMEOUT, "timeout", "no answer in time; try again, or see the node's log" },
-    { CKV_ERROR_UNAVAILABLE, "unavailable", "the node cannot promise this now; try again later" },
 };
 
 static const struct entry *find(int error)

@@ -35,6 +35,7 @@ enum ckv_error {
     CKV_ERROR_NO_FILE = -12,        /* a file or directory that is absent */
     CKV_ERROR_PATH = -13,           /* a path too long */
     CKV_ERROR_DIRECTORY = -15,      /* a directory where a file is wanted */
+    CKV_ERROR_NOT_DIRECTORY = -17,  /* a file where a directory is wanted */
     CKV_ERROR_DIRECTORY_MODE = -16, /* a data directory that others can write, or another owns */
     CKV_ERROR_NO_CLUSTER_KEY = -14, /* a data directory with a store and without its cluster key */
 
@@ -76,7 +77,6 @@ enum ckv_error {
     CKV_ERROR_NOT_REACHABLE = -80,
     CKV_ERROR_EXISTS = -81, /* a file that would be overwritten */
     CKV_ERROR_TIMEOUT = -82,
-    CKV_ERROR_UNAVAILABLE = -83, /* stopping, or cannot promise what was asked */
 };
 
 /*  The sentence for ERROR. Static storage; never NULL, also for numbers unknown here.  */

@@ -198,7 +198,7 @@ static int check_owner(const char *dir)
     if (stat(dir, &file) != 0)
         return ckv_system_error(errno);
     if (!S_ISDIR(file.st_mode))
-        return CKV_ERROR_EXISTS;
+        return CKV_ERROR_NOT_DIRECTORY;
     return file.st_uid == geteuid() && !(file.st_mode & 022) ? CKV_OK : CKV_ERROR_DIRECTORY_MODE;
 }
 

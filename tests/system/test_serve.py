@@ -130,6 +130,14 @@ def a_directory_that_others_can_write_gets_no_secret(place):
 
 
 @test
+def a_file_where_the_directory_should_be_is_named(place):
+    write(place.path("n"), b"a file")
+    result = serve(place, name="n").ended(REFUSED, "this is a file; name a directory")
+    lacks(result.err, "--force")
+    equal(read(place.path("n")), b"a file")
+
+
+@test
 def a_cluster_key_is_not_written_through_what_somebody_left(place):
     os.mkdir(place.path("n"), 0o700)
     victim = write(place.path("victim"), b"precious")
