@@ -6,6 +6,7 @@
 #ifndef CKV_ENGINE_H
 #define CKV_ENGINE_H
 
+#include "kv/digests.h"
 #include "kv/kv.h"
 
 struct ckv_kv_engine {
@@ -44,6 +45,11 @@ struct ckv_kv_engine {
     int (*put)(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate,
                const struct ckv_certificate *old);
 
+    /*  Gives the records whose storage keys have hashes from FIRST to LAST to VISIT, with ARGUMENT and
+        RANGE, as ckv_kv_walk_ranges says; NULL where no index is in the order of hashes.  */
+    int (*walk_range)(struct ckv_kv_txn *txn, uint64_t first, uint64_t last, ckv_kv_visit *visit,
+                      void *argument, unsigned range);
+
     int (*table_get)(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key,
                      struct ckv_octets *value);
     int (*table_put)(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key,
@@ -57,6 +63,8 @@ struct ckv_kv_engine {
     engine. A transaction starts zeroed, but for kv and mode.  */
 struct ckv_kv {
     const struct ckv_kv_engine *engine;
+    uint8_t index_key[CKV_INDEX_KEY_SIZE]; /* kv.c's from the options, unless the store has another */
+    struct ckv_digests *digests;           /* kv.c's; NULL when opened for reading only */
 };
 
 struct ckv_kv_txn {

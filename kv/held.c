@@ -24,7 +24,6 @@ struct held {
     struct ckv_kv base;
     const struct ckv_held_index *index;
     uint64_t max_size;
-    uint8_t index_key[CKV_INDEX_KEY_SIZE];
 
     pthread_mutex_t lock; /* over all that follows; held for no longer than copying a view takes */
     pthread_cond_t write_ended;
@@ -133,10 +132,10 @@ int ckv_held_open(struct ckv_kv **self_p, const struct ckv_kv_options *options,
     if (!self)
         return CKV_ERROR_MEMORY;
     self->base.engine = engine;
+    memcpy(self->base.index_key, options->index_key, CKV_INDEX_KEY_SIZE);
     self->index = index;
     self->max_size = options->max_size ? options->max_size : max_size_default;
-    memcpy(self->index_key, options->index_key, sizeof(self->index_key));
-    self->now.index_key = self->index_key;
+    self->now.index_key = self->base.index_key;
     self->garbage_end = &self->garbage;
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->write_ended, NULL);
@@ -214,7 +213,7 @@ static void start_writing(struct held *self, struct txn *txn)
     pthread_mutex_unlock(&self->lock);
     txn->view.number++;
     txn->batch.number = txn->view.number;
-    txn->batch.index_key = self->index_key;
+    txn->batch.index_key = self->base.index_key;
 }
 
 /*  Ends the write transaction; when PUBLISH, its view becomes the store's.  */

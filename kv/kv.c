@@ -26,14 +26,22 @@ int ckv_kv_open(struct ckv_kv **self_p, const char *engine, const struct ckv_kv_
         return CKV_ERROR_ARGUMENT;
     if (sodium_init() < 0)
         return CKV_ERROR_MEMORY;
-    return found->open(self_p, options);
+    int rc = found->open(self_p, options);
+    if (rc == CKV_OK && !options->read_only)
+        rc = ckv_digests_open(*self_p);
+    if (rc != CKV_OK)
+        ckv_kv_close(self_p);
+    return rc;
 }
 
 void ckv_kv_close(struct ckv_kv **self_p)
 {
-    if (*self_p)
-        (*self_p)->engine->close(*self_p);
+    struct ckv_kv *self = *self_p;
     *self_p = NULL;
+    if (!self)
+        return;
+    ckv_digests_close(self);
+    self->engine->close(self);
 }
 
 int ckv_kv_stats(struct ckv_kv *self, struct ckv_kv_stats *stats)
@@ -48,7 +56,10 @@ int ckv_kv_begin(struct ckv_kv *self, enum ckv_kv_mode mode, struct ckv_kv_txn *
     *txn_p = NULL;
     if (mode != CKV_KV_READ && mode != CKV_KV_WRITE)
         return CKV_ERROR_ARGUMENT;
-    return self->engine->begin(self, mode, txn_p);
+    int rc = self->engine->begin(self, mode, txn_p);
+    if (rc == CKV_OK && mode == CKV_KV_WRITE)
+        ckv_digests_begin(*txn_p);
+    return rc;
 }
 
 void ckv_kv_reset(struct ckv_kv_txn *txn)
@@ -75,6 +86,8 @@ int ckv_kv_commit(struct ckv_kv_txn **txn_p)
 {
     struct ckv_kv_txn *txn = *txn_p;
     int failed = txn->failed;
+    if (txn->mode == CKV_KV_WRITE && failed == CKV_OK)
+        failed = ckv_digests_flush(txn);
     if (txn->mode == CKV_KV_READ || failed != CKV_OK) {
         ckv_kv_abort(txn_p);
         return failed;
@@ -201,6 +214,17 @@ static int keep_loser(struct ckv_kv_txn *txn, const struct ckv_certificate *lose
     return rc == CKV_OK ? 1 : rc;
 }
 
+/*  Puts CERTIFICATE in the place of OLD (NULL: anew), whose view ends. The digests change with it.  */
+static int store(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate,
+                 const struct ckv_certificate *old)
+{
+    struct ckv_digest before = { { 0, 0 } };
+    if (old)
+        before = ckv_digest_of(old->record);
+    int rc = txn->kv->engine->put(txn, certificate, old);
+    return rc == CKV_OK ? ckv_digests_change(txn, certificate, old ? &before : NULL) : rc;
+}
+
 /*  CERTIFICATE takes the storage key of LOSER, another one. LOSER's view ends with the first write,
     so it is copied.  */
 static int displace(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate,
@@ -211,7 +235,7 @@ static int displace(struct ckv_kv_txn *txn, const struct ckv_certificate *certif
     memcpy(record, loser->record.data, loser->record.size);
     int rc = view_record(ckv_octets(record, loser->record.size), &copy);
     if (rc == CKV_OK)
-        rc = txn->kv->engine->put(txn, certificate, loser);
+        rc = store(txn, certificate, loser);
     if (rc == CKV_OK)
         rc = keep_loser(txn, &copy);
     return rc < 0 ? rc : CKV_KV_WON;
@@ -220,7 +244,7 @@ static int displace(struct ckv_kv_txn *txn, const struct ckv_certificate *certif
 static int put(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate,
                const struct ckv_certificate *old, enum ckv_kv_merged merged)
 {
-    int rc = txn->kv->engine->put(txn, certificate, old);
+    int rc = store(txn, certificate, old);
     return rc == CKV_OK ? (int)merged : rc;
 }
 
@@ -276,7 +300,12 @@ static int replace(struct ckv_kv_txn *txn, const struct ckv_certificate *certifi
     struct ckv_certificate old = { .storage_key = certificate->storage_key,
                                    .client_public_key = header->client_public_key,
                                    .record = record };
-    return put(txn, certificate, &old, CKV_KV_NEWER);
+    rc = put(txn, certificate, &old, CKV_KV_NEWER);
+    if (rc > 0) { /* the digest was of what the damaged record once was */
+        int mended = ckv_kv_mend_range(txn, ckv_kv_range_of(txn->kv, certificate->storage_key));
+        rc = mended == CKV_OK ? rc : mended;
+    }
+    return rc;
 }
 
 int ckv_kv_replace(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate)

@@ -40,6 +40,8 @@ enum ckv_kv_table {
     CKV_KV_STATE,     /* what the node knows of itself: name → value; "store" is the engine's */
     CKV_KV_OUTBOX,    /* records on their way to the log */
     CKV_KV_CONFLICTS, /* records that lost their storage key: storage key + created + created_by */
+    CKV_KV_DIGESTS,   /* range digests, which kv.c keeps (kv/digests.h) */
+    CKV_KV_MEMBERS,   /* the nodes of the cluster: node id → name */
     CKV_KV_TABLES,    /* how many there are */
 };
 

@@ -185,7 +185,8 @@ static int open_file(struct lmdb *self, const char *path, bool no_sync)
 
 static int open_tables(struct lmdb *self, MDB_txn *txn)
 {
-    static const char *const names[CKV_KV_TABLES] = { "state", "outbox", "conflicts" };
+    static const char *const names[CKV_KV_TABLES] = { "state", "outbox", "conflicts", "digests",
+                                                      "members" };
     unsigned create = self->read_only ? 0 : MDB_CREATE;
     unsigned index = MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP | create;
     int rc = mdb_dbi_open(txn, "records", MDB_INTEGERKEY | create, &self->records);
@@ -193,8 +194,13 @@ static int open_tables(struct lmdb *self, MDB_txn *txn)
         rc = mdb_dbi_open(txn, "by_storage_key", index, &self->by_storage_key);
     if (rc == MDB_SUCCESS)
         rc = mdb_dbi_open(txn, "by_client_public_key", index, &self->by_client_public_key);
-    for (int i = 0; rc == MDB_SUCCESS && i < CKV_KV_TABLES; i++)
+    for (int i = 0; rc == MDB_SUCCESS && i < CKV_KV_TABLES; i++) {
         rc = mdb_dbi_open(txn, names[i], create, &self->tables[i]);
+        if (rc == MDB_NOTFOUND && self->read_only && i >= CKV_KV_DIGESTS) {
+            self->tables[i] = (MDB_dbi)-1; /* a store that no node of this version has opened yet */
+            rc = MDB_SUCCESS;
+        }
+    }
     return rc == MDB_NOTFOUND ? CKV_ERROR_STORE : error_of(rc);
 }
 
@@ -208,6 +214,7 @@ static int open_store(struct lmdb *self, MDB_txn *txn, const struct ckv_kv_optio
         if (value.mv_size != sizeof(self->store))
             return CKV_ERROR_STORE;
         memcpy(&self->store, value.mv_data, sizeof(self->store));
+        memcpy(self->base.index_key, self->store.index_key, CKV_INDEX_KEY_SIZE);
         return self->store.format == STORE_FORMAT ? CKV_OK : CKV_ERROR_STORE;
     }
     if (rc != MDB_NOTFOUND || self->read_only)
@@ -216,6 +223,7 @@ static int open_store(struct lmdb *self, MDB_txn *txn, const struct ckv_kv_optio
     if (rc != MDB_SUCCESS || stat.ms_entries)
         return CKV_ERROR_STORE;
     self->store.format = STORE_FORMAT;
+    memcpy(self->base.index_key, options->index_key, CKV_INDEX_KEY_SIZE);
     memcpy(self->store.index_key, options->index_key, CKV_INDEX_KEY_SIZE);
     randombytes_buf(self->store.id, sizeof(self->store.id));
     value = value_of(&self->store, sizeof(self->store));
@@ -678,6 +686,32 @@ static int lmdb_next(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_octe
     return CKV_OK;
 }
 
+/*  The index by storage key is in the order of hashes, so a range is a piece of it.  */
+static int lmdb_walk_range(struct ckv_kv_txn *txn, uint64_t first, uint64_t last,
+                           ckv_kv_visit *visit, void *argument, unsigned range)
+{
+    const struct lmdb *lmdb = lmdb_of(txn->kv);
+    MDB_txn *mdb = txn_of(txn)->mdb;
+    MDB_cursor *cursor;
+    MDB_val hash = value_of(&first, sizeof(first)), position;
+    struct ckv_octets record;
+    struct ckv_certificate certificate;
+    int rc = error_of(mdb_cursor_open(mdb, lmdb->by_storage_key, &cursor));
+    if (rc != CKV_OK)
+        return rc;
+    rc = error_of(mdb_cursor_get(cursor, &hash, &position, MDB_SET_RANGE));
+    while (rc == CKV_OK && position_of(hash) <= last) {
+        rc = get_at(lmdb, mdb, position_of(position), &record);
+        if (rc == CKV_OK &&
+            ckv_certificate_parse(&certificate, record.data, record.size) == CKV_OK)
+            rc = visit(argument, range, &certificate);
+        if (rc == CKV_ERROR_DAMAGED || rc == CKV_OK)
+            rc = error_of(mdb_cursor_get(cursor, &hash, &position, MDB_NEXT));
+    }
+    mdb_cursor_close(cursor);
+    return rc == CKV_ERROR_NOT_FOUND ? CKV_OK : rc;
+}
+
 static int index_client_public_key(struct txn *self, const uint8_t *client_public_key,
                                    uint64_t position, bool present)
 {
@@ -795,6 +829,7 @@ const struct ckv_kv_engine ckv_kv_lmdb = {
     .find = lmdb_find,
     .next = lmdb_next,
     .put = lmdb_put,
+    .walk_range = lmdb_walk_range,
     .table_get = lmdb_table_get,
     .table_put = lmdb_table_put,
     .table_del = lmdb_table_del,

@@ -59,7 +59,8 @@ static const char schema[] =
     " PRIMARY KEY (side_table, key)) WITHOUT ROWID;";
 
 /*  What side_rows calls them.  */
-static const char *const table_names[CKV_KV_TABLES] = { "state", "outbox", "conflicts" };
+static const char *const table_names[CKV_KV_TABLES] = { "state", "outbox", "conflicts",
+                                                        "digests", "members" };
 
 enum statement {
     BEGIN_READ,
@@ -367,6 +368,7 @@ static int sqlite_open(struct ckv_kv **self_p, const struct ckv_kv_options *opti
     if (!self)
         return CKV_ERROR_MEMORY;
     self->base.engine = &ckv_kv_sqlite;
+    memcpy(self->base.index_key, options->index_key, CKV_INDEX_KEY_SIZE);
     self->read_only = options->read_only;
     self->no_sync = options->no_sync;
     pthread_mutex_init(&self->lock, NULL);

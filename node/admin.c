@@ -1,7 +1,7 @@
 #include "node/admin.h"
 #include "core/z85.h"
 #include "node/dump.h"
-#include "node/log.h"
+#include "kv/log.h"
 #include "node/present.h"
 #include "node/replies.h"
 #include "node/request.h"

@@ -9,7 +9,7 @@
 
 #include "node/datadir.h"
 #include "node/registry.h"
-#include "node/writer.h"
+#include "kv/writer.h"
 
 struct ckv_admin;
 

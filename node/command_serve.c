@@ -4,7 +4,7 @@
 #include "core/z85.h"
 #include "node/admin.h"
 #include "node/command.h"
-#include "node/log.h"
+#include "kv/log.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 #include "node/replies.h"
-#include "node/log.h"
+#include "kv/log.h"
 
 #include <sodium.h>
 #include <stdlib.h>

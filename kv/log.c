@@ -1,4 +1,4 @@
-#include "node/log.h"
+#include "kv/log.h"
 #include "core/error.h"
 #include "core/text.h"
 

@@ -1,5 +1,5 @@
-#include "node/writer.h"
-#include "node/log.h"
+#include "kv/writer.h"
+#include "kv/log.h"
 
 #include <pthread.h>
 #include <stdlib.h>
