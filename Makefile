@@ -22,7 +22,7 @@ CC_fuzz = clang
 CC := $(or $(CC_$(VARIANT)),$(CC))
 
 LIB_PACKAGES = libsodium lmdb sqlite3
-PACKAGES = $(LIB_PACKAGES) libzmq jansson
+PACKAGES = $(LIB_PACKAGES) libzmq jansson hiredis
 WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Werror
 FLAGS_release = -O2 -g
 FLAGS_asan = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -37,7 +37,7 @@ LIB_LDLIBS = $(shell pkg-config --libs $(LIB_PACKAGES))
 
 # What a program links that opens a store or runs a handshake, and what only the node needs.
 LIB_SOURCES = $(wildcard core/*.c kv/*.c) node/library.c
-NODE_SOURCES = $(filter-out node/library.c,$(wildcard node/*.c))
+NODE_SOURCES = $(filter-out node/library.c,$(wildcard node/*.c)) $(wildcard replication/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$B/%.o)
 NODE_OBJECTS = $(NODE_SOURCES:%.c=$B/%.o)
 # Without main, for the tests of the node's parts.
@@ -145,7 +145,7 @@ lint: packages
 	@tests/house
 	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 	    --suppress=missingIncludeSystem --error-exitcode=1 -I. -D_GNU_SOURCE \
-	    -DCKV_VERSION='""' core kv node
+	    -DCKV_VERSION='""' core kv replication node
 	@printf '%s\n' $(LIB_SOURCES) $(NODE_SOURCES) | xargs -P 2 -n 1 tests/tidy $(CPPFLAGS) -std=c11
 
 .PHONY: install

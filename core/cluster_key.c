@@ -4,7 +4,7 @@
 
 static const char context[crypto_kdf_CONTEXTBYTES] = "curvekv1";
 
-enum { IDENTITY = 1, SEAL = 2, STORAGE_KEY = 3, HELLO = 4, INDEX = 5, SERVER = 6 };
+enum { IDENTITY = 1, SEAL = 2, STORAGE_KEY = 3, HELLO = 4, INDEX = 5, SERVER = 6, MESSAGE = 7 };
 
 _Static_assert(CKV_CLUSTER_KEY_SIZE == crypto_kdf_KEYBYTES, "crypto_kdf takes the cluster key");
 _Static_assert(CKV_INDEX_KEY_SIZE == crypto_shorthash_KEYBYTES, "the index is SipHash's");
@@ -28,6 +28,7 @@ int ckv_cluster_key_new(struct ckv_cluster_key **self_p, const uint8_t raw[CKV_C
     derive(self->storage_key_key, sizeof(self->storage_key_key), STORAGE_KEY, raw);
     derive(self->hello_root, sizeof(self->hello_root), HELLO, raw);
     derive(self->index_key, sizeof(self->index_key), INDEX, raw);
+    derive(self->message_key, sizeof(self->message_key), MESSAGE, raw);
     derive(seed, sizeof(seed), SERVER, raw);
     crypto_box_seed_keypair(self->server_public_key, self->server_secret_key, seed);
     sodium_memzero(seed, sizeof(seed));

@@ -12,6 +12,7 @@
     | 4      | hello_root        | hello keys: keyed BLAKE2b-256 over the storage key             |
     | 5      | index_key         | where a storage key lies in the index: SipHash-2-4             |
     | 6      | (seed)            | the default server key pair: crypto_box_seed_keypair           |
+    | 7      | message_key       | messages between nodes: keyed BLAKE2b-128                      |
 */
 #ifndef CKV_CLUSTER_KEY_H
 #define CKV_CLUSTER_KEY_H
@@ -32,6 +33,7 @@ struct ckv_cluster_key {
     uint8_t storage_key_key[32];
     uint8_t hello_root[32];
     uint8_t index_key[CKV_INDEX_KEY_SIZE];
+    uint8_t message_key[32];
     uint8_t server_public_key[32]; /* the default server key pair, for certificates that share */
     uint8_t server_secret_key[32];
 };

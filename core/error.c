@@ -96,12 +96,35 @@ static const struct entry entries[] = {
       "the array store takes storage keys that are numbers from 0 to 16777215; use --key NUMBER" },
     { CKV_ERROR_WEAK_KEY, "weak_key",
       "this public key has low order and protects nothing; make a proper key pair" },
+    { CKV_ERROR_URL, "url",
+      "a Redis URL is redis://[user:password@]host[:port][/db], unix:///path.sock[?db=N] or "
+      "sentinel://host:port,host:port/master" },
+    { CKV_ERROR_URL_TLS, "url_tls",
+      "this build has no TLS for Redis (Debian 12's hiredis has none); use redis:// through a "
+      "tunnel such as stunnel" },
+    { CKV_ERROR_MESSAGE, "message",
+      "this is no message of a node of this cluster; look who else writes to this Redis" },
 
     { CKV_ERROR_NOT_REACHABLE, "not_reachable",
       "the node is not reachable; start it with 'curvekv serve', or name its directory with "
       "--data" },
     { CKV_ERROR_EXISTS, "exists", "the file exists; choose another name, or use --force" },
     { CKV_ERROR_TIMEOUT, "timeout", "no answer in time; try again, or see the node's log" },
+    { CKV_ERROR_UNAVAILABLE, "unavailable",
+      "it cannot be promised now that no other node gives this storage key away; try again when "
+      "'curvekv status' shows chosen keys as available, or let the key be derived" },
+    { CKV_ERROR_REDIS, "redis", "Redis is not reachable or refuses; see 'curvekv status'" },
+    { CKV_ERROR_NODE_ID, "node_id",
+      "another node of the cluster has the same node id; was its directory copied? stop one, "
+      "remove its node.id, and start it again" },
+    { CKV_ERROR_NO_NODE, "no_node",
+      "no member of the cluster has this name or id; 'curvekv status' lists them" },
+    { CKV_ERROR_POSITION, "position",
+      "these entries do not follow what was applied last; the node reads the log again" },
+    { CKV_ERROR_NODE_LIVE, "node_live",
+      "this node is running; only one that will never come back can be forgotten: stop it first" },
+    { CKV_ERROR_NO_CLUSTER, "no_cluster",
+      "this node runs alone; start it with --redis to make it a member of a cluster" },
 };
 
 static const struct entry *find(int error)

@@ -72,11 +72,21 @@ enum ckv_error {
     CKV_ERROR_REQUEST = -61,            /* an admin request that cannot be read */
     CKV_ERROR_ARRAY_KEY = -62,          /* the array store was given a key that is no index */
     CKV_ERROR_WEAK_KEY = -63,           /* a public key of low order, which protects nothing */
+    CKV_ERROR_URL = -64,                /* not a Redis URL */
+    CKV_ERROR_URL_TLS = -65,            /* rediss://, and this build has no TLS for Redis */
+    CKV_ERROR_MESSAGE = -66,            /* no message between nodes of this cluster */
 
     /*  The node  */
     CKV_ERROR_NOT_REACHABLE = -80,
     CKV_ERROR_EXISTS = -81, /* a file that would be overwritten */
     CKV_ERROR_TIMEOUT = -82,
+    CKV_ERROR_UNAVAILABLE = -83, /* uniqueness in the cluster cannot be promised now */
+    CKV_ERROR_REDIS = -84,       /* Redis is not reachable, or refuses */
+    CKV_ERROR_NODE_ID = -85,     /* another node of the cluster has this node's id */
+    CKV_ERROR_NO_NODE = -86,     /* no member of the cluster has this name or id */
+    CKV_ERROR_POSITION = -87,    /* entries that do not follow what was applied last */
+    CKV_ERROR_NODE_LIVE = -88,   /* a node that runs cannot be forgotten */
+    CKV_ERROR_NO_CLUSTER = -89,  /* a node without Redis was asked for what a cluster does */
 };
 
 /*  The sentence for ERROR. Static storage; never NULL, also for numbers unknown here.  */

@@ -135,8 +135,7 @@ static int walk_all(struct ckv_kv_txn *txn, const struct ckv_ranges *ranges, ckv
         if (rc != CKV_OK)
             continue;
         unsigned range = ckv_kv_range_of(txn->kv, certificate.storage_key);
-        if (ckv_ranges_has(ranges, range) &&
-            (rc = visit(argument, range, &certificate)) != CKV_OK)
+        if (ckv_ranges_has(ranges, range) && (rc = visit(argument, range, &certificate)) != CKV_OK)
             return rc;
     }
 }

@@ -63,8 +63,9 @@ struct ckv_kv_engine {
     engine. A transaction starts zeroed, but for kv and mode.  */
 struct ckv_kv {
     const struct ckv_kv_engine *engine;
-    uint8_t index_key[CKV_INDEX_KEY_SIZE]; /* kv.c's from the options, unless the store has another */
-    struct ckv_digests *digests;           /* kv.c's; NULL when opened for reading only */
+    uint8_t
+        index_key[CKV_INDEX_KEY_SIZE]; /* kv.c's from the options, unless the store has another */
+    struct ckv_digests *digests;       /* kv.c's; NULL when opened for reading only */
 };
 
 struct ckv_kv_txn {

@@ -316,6 +316,20 @@ int ckv_kv_replace(struct ckv_kv_txn *txn, const struct ckv_certificate *certifi
     return rc == CKV_OK ? after_change(txn, replace(txn, certificate)) : rc;
 }
 
+int ckv_kv_merge_verified(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate,
+                          const struct ckv_cluster_key *cluster_key)
+{
+    struct ckv_certificate old;
+    int rc = ckv_kv_get(txn, certificate->storage_key, &old);
+    if (rc == CKV_OK && ckv_octets_equal(old.record, certificate->record))
+        return CKV_KV_UNCHANGED;
+    if (rc == CKV_OK)
+        rc = ckv_certificate_verify(&old, cluster_key);
+    bool heals = rc == CKV_ERROR_DAMAGED || rc == CKV_ERROR_WRONG_CLUSTER_KEY ||
+                 rc == CKV_ERROR_FORMAT || rc == CKV_ERROR_TRUNCATED;
+    return heals ? ckv_kv_replace(txn, certificate) : ckv_kv_merge(txn, certificate);
+}
+
 /*  ---- side tables ----  */
 
 static bool is_row(enum ckv_kv_table table, struct ckv_octets key)

@@ -139,6 +139,11 @@ int ckv_kv_merge(struct ckv_kv_txn *txn, const struct ckv_certificate *certifica
     ckv_kv_merge.  */
 int ckv_kv_replace(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate);
 
+/*  As ckv_kv_merge, for a record that was verified. What stands under its storage key is verified,
+    too, and replaced when it is damaged: that is how a store heals.  */
+int ckv_kv_merge_verified(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate,
+                          const struct ckv_cluster_key *cluster_key);
+
 /*  Side tables. Keys and values given out are valid as long as a view. Returns CKV_ERROR_ARGUMENT
     for a key or value out of bounds, and the errors of ckv_kv_merge. get and next return
     CKV_ERROR_NOT_FOUND; del of an absent key is CKV_OK. next gives the first row whose key is

@@ -702,8 +702,7 @@ static int lmdb_walk_range(struct ckv_kv_txn *txn, uint64_t first, uint64_t last
     rc = error_of(mdb_cursor_get(cursor, &hash, &position, MDB_SET_RANGE));
     while (rc == CKV_OK && position_of(hash) <= last) {
         rc = get_at(lmdb, mdb, position_of(position), &record);
-        if (rc == CKV_OK &&
-            ckv_certificate_parse(&certificate, record.data, record.size) == CKV_OK)
+        if (rc == CKV_OK && ckv_certificate_parse(&certificate, record.data, record.size) == CKV_OK)
             rc = visit(argument, range, &certificate);
         if (rc == CKV_ERROR_DAMAGED || rc == CKV_OK)
             rc = error_of(mdb_cursor_get(cursor, &hash, &position, MDB_NEXT));

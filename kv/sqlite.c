@@ -59,8 +59,8 @@ static const char schema[] =
     " PRIMARY KEY (side_table, key)) WITHOUT ROWID;";
 
 /*  What side_rows calls them.  */
-static const char *const table_names[CKV_KV_TABLES] = { "state", "outbox", "conflicts",
-                                                        "digests", "members" };
+static const char *const table_names[CKV_KV_TABLES] = { "state", "outbox", "conflicts", "digests",
+                                                        "members" };
 
 enum statement {
     BEGIN_READ,

@@ -1,15 +1,17 @@
 #include "node/admin.h"
 #include "core/z85.h"
-#include "node/dump.h"
 #include "kv/log.h"
+#include "node/dump.h"
 #include "node/present.h"
 #include "node/replies.h"
 #include "node/request.h"
+#include "node/status.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sodium.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -44,6 +46,11 @@ struct operation {
     struct ckv_registered registered;
     struct counts counts;
     int first_refusal; /* of an import */
+    uint64_t created;  /* when it was asked for */
+    bool reserved;     /* its storage key is, in the whole cluster */
+    struct ckv_reservation reservation;
+    struct ckv_delivery delivery;
+    uint64_t forgotten; /* node id */
 };
 
 struct ckv_admin {
@@ -207,30 +214,17 @@ static void list_conflicts(struct ckv_admin *self, zmq_msg_t *client,
 
 static void status(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_request *request)
 {
-    const struct ckv_datadir *datadir = self->parts.datadir;
-    struct ckv_writer_stats writer = ckv_writer_stats(self->parts.writer);
-    struct ckv_kv_stats stats;
-    char node_id[17], key_id[2 * CKV_CLUSTER_KEY_ID_SIZE + 1], z85[CKV_Z85_TEXT_SIZE];
-    int rc = ckv_kv_stats(self->parts.kv, &stats);
-    if (rc != CKV_OK) {
-        refuse(self, client, request, rc, ckv_octets(NULL, 0));
+    json_t *reply = reply_to(request);
+    struct ckv_status_counts counts = { .started = self->started,
+                                        .requests = self->requests,
+                                        .running = self->running };
+    int rc = ckv_status_fill(reply, &self->parts, &counts);
+    if (rc == CKV_OK) {
+        ckv_replies_begin(&self->replies, client, reply, false);
         return;
     }
-    snprintf(node_id, sizeof(node_id), "%016llx", (unsigned long long)datadir->node_id);
-    sodium_bin2hex(key_id, sizeof(key_id), datadir->cluster_key->id, CKV_CLUSTER_KEY_ID_SIZE);
-    json_t *reply = json_pack(
-        "{sI ss ss ss ss ss sI sI sI ss sI sI sI sI sb sI sI sI sI}", "id", (json_int_t)request->id,
-        "version", CKV_VERSION, "node", self->parts.name, "cluster", self->parts.cluster, "node_id",
-        node_id, "cluster_key_id", key_id, "process", (json_int_t)getpid(), "uptime_ms",
-        (json_int_t)(now_ms() - self->started), "requests", (json_int_t)self->requests, "store",
-        stats.engine, "certificates", (json_int_t)stats.records, "conflicts",
-        (json_int_t)stats.conflicts, "bytes", (json_int_t)stats.bytes, "max_size",
-        (json_int_t)stats.max_size, "filter_ready", (int)stats.filter_ready, "writes",
-        (json_int_t)writer.writes, "commits", (json_int_t)writer.commits, "largest_batch",
-        (json_int_t)writer.largest, "running", (json_int_t)self->running);
-    json_object_set_new(reply, "server_public_key",
-                        json_string(ckv_z85_text(datadir->cluster_key->server_public_key, z85)));
-    ckv_replies_begin(&self->replies, client, reply, false);
+    json_decref(reply);
+    refuse(self, client, request, rc, ckv_octets(NULL, 0));
 }
 
 /*  ---- what changes the store ----  */
@@ -258,7 +252,7 @@ static int apply_register(struct operation *self, struct ckv_kv_txn *txn)
         .not_after = request->not_after,
         .only_unknown = request->only_unknown,
     };
-    return ckv_registry_register(self->admin->parts.registry, txn, &registration, now_ms(),
+    return ckv_registry_register(self->admin->parts.registry, txn, &registration, self->created,
                                  &self->registered);
 }
 
@@ -277,21 +271,27 @@ static int apply_rotate(struct operation *self, struct ckv_kv_txn *txn)
                                &self->registered);
 }
 
-/*  Merges one record of an import, which was verified. What the store has under its key is verified
-    too, and replaced when it is damaged: that is how a store heals.  */
+/*  For the other nodes, if there are any.  */
+static int put_in_outbox(struct operation *self, struct ckv_kv_txn *txn, uint8_t flags,
+                         struct ckv_octets content)
+{
+    const struct ckv_admin_parts *parts = &self->admin->parts;
+    if (!parts->replicator)
+        return CKV_OK;
+    return ckv_outbox_put(parts->outbox, txn, flags, content, &self->delivery.number);
+}
+
+/*  Merges one record of an import, which was verified.  */
 static int merge_entry(struct operation *self, struct ckv_kv_txn *txn,
                        const struct ckv_certificate *certificate)
 {
-    struct ckv_certificate old;
-    int rc = ckv_kv_get(txn, certificate->storage_key, &old);
-    if (rc == CKV_OK)
-        rc = ckv_certificate_verify(&old, self->admin->parts.datadir->cluster_key);
-    bool heals = rc == CKV_ERROR_DAMAGED || rc == CKV_ERROR_WRONG_CLUSTER_KEY ||
-                 rc == CKV_ERROR_FORMAT || rc == CKV_ERROR_TRUNCATED;
-    rc = heals ? ckv_kv_replace(txn, certificate) : ckv_kv_merge(txn, certificate);
+    int rc = ckv_kv_merge_verified(txn, certificate, self->admin->parts.datadir->cluster_key);
     if (rc < 0)
         return rc;
     self->counts.merged[rc]++;
+    bool news = rc == CKV_KV_NEW || rc == CKV_KV_NEWER || rc == CKV_KV_WON;
+    if (news && (rc = put_in_outbox(self, txn, 0, certificate->storage_key)) != CKV_OK)
+        return rc;
     return ckv_registry_witness(self->admin->parts.registry, txn, certificate->revision);
 }
 
@@ -324,34 +324,94 @@ static int apply_import(struct operation *self, struct ckv_kv_txn *txn)
     return rc;
 }
 
+static int apply_revoke(struct operation *self, struct ckv_kv_txn *txn)
+{
+    return ckv_registry_revoke(self->admin->parts.registry, txn,
+                               ckv_storage_key_octets(&self->request.storage_key), now_ms(),
+                               &self->registered);
+}
+
+static int apply_forget(struct operation *self, struct ckv_kv_txn *txn)
+{
+    uint8_t id[sizeof(self->forgotten)];
+    ckv_put64(id, self->forgotten);
+    int rc = ckv_members_del(txn, self->forgotten);
+    return rc == CKV_OK ? put_in_outbox(self, txn, CKV_OUTBOX_FORGET, ckv_octets(id, sizeof(id)))
+                        : rc;
+}
+
+/*  A change of one certificate, and its row in the outbox.  */
+static int apply_change(struct operation *self, struct ckv_kv_txn *txn,
+                        int (*change)(struct operation *self, struct ckv_kv_txn *txn))
+{
+    struct ckv_certificate certificate;
+    int rc = change(self, txn);
+    if (rc == CKV_OK)
+        rc = ckv_certificate_parse(&certificate, self->registered.record,
+                                   self->registered.record_size);
+    if (rc != CKV_OK)
+        return rc;
+    uint8_t flags = (uint8_t)((self->delivery.wanted == CKV_ACK_ALL ? CKV_OUTBOX_NOTIFY : 0) |
+                              (self->reserved ? CKV_OUTBOX_RESERVED : 0));
+    return put_in_outbox(self, txn, flags, certificate.storage_key);
+}
+
 static int apply(struct ckv_write *write, struct ckv_kv_txn *txn)
 {
     struct operation *self = (struct operation *)write;
     switch (self->request.command) {
     case CKV_REQUEST_REGISTER:
-        return apply_register(self, txn);
+        return apply_change(self, txn, apply_register);
     case CKV_REQUEST_REVOKE:
-        return ckv_registry_revoke(self->admin->parts.registry, txn,
-                                   ckv_storage_key_octets(&self->request.storage_key), now_ms(),
-                                   &self->registered);
+        return apply_change(self, txn, apply_revoke);
     case CKV_REQUEST_ROTATE:
-        return apply_rotate(self, txn);
+        return apply_change(self, txn, apply_rotate);
+    case CKV_REQUEST_FORGET:
+        return apply_forget(self, txn);
     default:
         return apply_import(self, txn);
     }
 }
 
-/*  The writer's thread: hands the operation back.  */
-static void done(struct ckv_write *write, int rc)
+/*  From any thread: hands the operation back.  */
+static void hand_back(struct operation *self)
 {
-    struct ckv_admin *admin = ((struct operation *)write)->admin;
-    write->rc = rc;
+    struct ckv_admin *admin = self->admin;
     pthread_mutex_lock(&admin->lock);
-    write->next = admin->done;
-    admin->done = write;
+    self->write.next = admin->done;
+    admin->done = &self->write;
     pthread_mutex_unlock(&admin->lock);
     if (eventfd_write(admin->wake, 1) != 0)
         ckv_log(CKV_LOG_ERROR, "cannot wake the admin service");
+}
+
+static struct operation *operation_of(struct ckv_delivery *delivery)
+{
+    return (struct operation *)((char *)delivery - offsetof(struct operation, delivery));
+}
+
+static void delivered(struct ckv_delivery *delivery)
+{
+    hand_back(operation_of(delivery));
+}
+
+/*  The writer's thread: the change is durable, and goes on to the log; or it is not.  */
+static void done(struct ckv_write *write, int rc)
+{
+    struct operation *self = (struct operation *)write;
+    struct ckv_replicator *replicator = self->admin->parts.replicator;
+    write->rc = rc;
+    self->delivery.reached = CKV_ACK_LOCAL;
+    if (rc != CKV_OK && self->reserved && rc != CKV_ERROR_TAKEN)
+        ckv_replicator_release(replicator, &self->reservation);
+    if (rc == CKV_OK && replicator && self->delivery.number &&
+        self->delivery.wanted != CKV_ACK_LOCAL) {
+        ckv_replicator_deliver(replicator, &self->delivery);
+        return;
+    }
+    if (rc == CKV_OK && replicator)
+        ckv_replicator_wake(replicator);
+    hand_back(self);
 }
 
 static void reply_import(struct ckv_admin *self, struct operation *operation)
@@ -370,12 +430,29 @@ static void reply_import(struct ckv_admin *self, struct operation *operation)
     ckv_replies_begin(&self->replies, &operation->client, reply, false);
 }
 
+/*  How far the change has come.  */
+static void add_ack(struct ckv_admin *self, json_t *reply, const struct ckv_delivery *delivery)
+{
+    static const char *const names[] = { "", "local", "logged", "all" };
+    json_object_set_new(reply, "ack", json_string(names[delivery->reached]));
+    if (!self->parts.replicator)
+        return;
+    json_object_set_new(reply, "replicated", json_boolean(delivery->reached != CKV_ACK_LOCAL));
+    if (delivery->wanted != CKV_ACK_ALL || delivery->reached == CKV_ACK_ALL)
+        return;
+    json_t *laggards = json_array();
+    for (unsigned i = 0; i < delivery->laggard_count; i++)
+        json_array_append_new(laggards, json_string(delivery->laggards[i]));
+    json_object_set_new(reply, "not_applied", laggards);
+}
+
 static void reply_change(struct ckv_admin *self, struct operation *operation)
 {
     struct ckv_registered *registered = &operation->registered;
     bool secrets = operation->request.command != CKV_REQUEST_REVOKE;
     json_t *reply = reply_to(&operation->request);
     json_object_set_new(reply, "cluster", json_string(self->parts.cluster));
+    add_ack(self, reply, &operation->delivery);
     ckv_replies_begin(&self->replies, &operation->client, reply, true);
     ckv_replies_frame(&self->replies, registered->record, registered->record_size, secrets);
     if (secrets) {
@@ -399,6 +476,8 @@ static void finish(struct ckv_admin *self, struct operation *operation)
                                                             : 0));
     else if (operation->request.command == CKV_REQUEST_IMPORT)
         reply_import(self, operation);
+    else if (operation->request.command == CKV_REQUEST_FORGET)
+        ckv_replies_begin(&self->replies, &operation->client, reply_to(&operation->request), false);
     else
         reply_change(self, operation);
     self->running--;
@@ -431,8 +510,14 @@ static void finish_all(struct ckv_admin *self)
 static int prepare(struct operation *self)
 {
     const struct ckv_request *request = &self->request;
+    struct ckv_replicator *replicator = self->admin->parts.replicator;
+    if (replicator && ckv_replicator_is_refused(replicator))
+        return CKV_ERROR_NODE_ID;
     if (request->command == CKV_REQUEST_IMPORT)
         return self->has_entries ? CKV_OK : CKV_ERROR_REQUEST;
+    if (request->command == CKV_REQUEST_FORGET)
+        return replicator ? ckv_replicator_find(replicator, request->node, &self->forgotten)
+                          : CKV_ERROR_NO_CLUSTER;
     if (request->command != CKV_REQUEST_REGISTER && !request->storage_key.size)
         return CKV_ERROR_STORAGE_KEY;
     if (request->command == CKV_REQUEST_REVOKE)
@@ -441,6 +526,35 @@ static int prepare(struct operation *self)
     return ckv_registry_prepare(&self->registered,
                                 request->has_client_public_key ? request->client_public_key : NULL,
                                 !shared);
+}
+
+/*  The replicator's thread: the chosen storage key is this operation's, or is not.  */
+static void reserved(struct ckv_reservation *reservation, int rc)
+{
+    struct operation *self =
+        (struct operation *)((char *)reservation - offsetof(struct operation, reservation));
+    self->write.rc = rc;
+    if (rc == CKV_OK) {
+        self->reserved = true;
+        ckv_writer_submit(self->admin->parts.writer, &self->write);
+    } else {
+        hand_back(self);
+    }
+}
+
+/*  A chosen storage key is reserved in the whole cluster first; all else goes to the writer.  */
+static void go(struct ckv_admin *self, struct operation *operation)
+{
+    const struct ckv_request *request = &operation->request;
+    if (request->command != CKV_REQUEST_REGISTER || !request->storage_key.size ||
+        !self->parts.replicator) {
+        ckv_writer_submit(self->parts.writer, &operation->write);
+        return;
+    }
+    operation->reservation.done = reserved;
+    operation->reservation.storage_key = request->storage_key;
+    operation->reservation.created = operation->created;
+    ckv_replicator_reserve(self->parts.replicator, &operation->reservation);
 }
 
 /*  Takes over REQUEST, and ENTRIES if not NULL.  */
@@ -464,11 +578,17 @@ static void start(struct ckv_admin *self, zmq_msg_t *client, struct ckv_request 
         zmq_msg_init(&operation->entries);
         zmq_msg_move(&operation->entries, entries);
     }
+    operation->created = now_ms();
+    operation->delivery.done = delivered;
+    operation->delivery.wanted = operation->request.ack   ? operation->request.ack
+                                 : self->parts.replicator ? CKV_ACK_LOGGED
+                                                          : CKV_ACK_LOCAL;
+    operation->delivery.deadline_ms = ckv_replicator_now() + operation->request.wait_ms;
     int rc = prepare(operation);
     if (rc == CKV_OK) {
         self->running++;
         self->held += operation->has_entries ? zmq_msg_size(&operation->entries) : 0;
-        ckv_writer_submit(self->parts.writer, &operation->write);
+        go(self, operation);
         return;
     }
     refuse(self, client, &operation->request, rc, ckv_octets(NULL, 0));

@@ -7,9 +7,10 @@
 #ifndef CKV_ADMIN_H
 #define CKV_ADMIN_H
 
+#include "kv/writer.h"
 #include "node/datadir.h"
 #include "node/registry.h"
-#include "kv/writer.h"
+#include "replication/replicator.h"
 
 struct ckv_admin;
 
@@ -19,6 +20,8 @@ struct ckv_admin_parts {
     struct ckv_kv *kv;
     struct ckv_registry *registry;
     struct ckv_writer *writer;
+    struct ckv_replicator *replicator; /* NULL: a node alone */
+    struct ckv_outbox *outbox;
     const char *name;    /* of the node, for status */
     const char *cluster; /* of the cluster, for certificate files */
 };

@@ -26,12 +26,14 @@ static const struct option {
     {                                                                                              \
         name, FLAG, offsetof(struct ckv_arguments, member)                                         \
     }
+    TEXT_OPTION("ack", ack),
     TEXT_OPTION("data", data),
     TEXT_OPTION("cluster", cluster),
     TEXT_OPTION("cluster-key", cluster_key),
     TEXT_OPTION("expires", expires),
     TEXT_OPTION("client-key", client_key),
     TEXT_OPTION("key", key),
+    TEXT_OPTION("log-length", log_length),
     TEXT_OPTION("log-level", log_level),
     TEXT_OPTION("max-size", max_size),
     TEXT_OPTION("node", node),
@@ -40,16 +42,20 @@ static const struct option {
     TEXT_OPTION("organisation", organisation),
     TEXT_OPTION("out", out),
     TEXT_OPTION("passphrase-file", passphrase_file),
+    TEXT_OPTION("redis", redis),
+    TEXT_OPTION("redis-password-file", redis_password_file),
     TEXT_OPTION("server-key", server_key),
     TEXT_OPTION("state", state),
     TEXT_OPTION("store", store),
     TEXT_OPTION("timeout", timeout),
+    TEXT_OPTION("wait", wait),
     FLAG_OPTION("conflicts", conflicts),
     FLAG_OPTION("force", force),
     FLAG_OPTION("help", help),
     FLAG_OPTION("json", json),
     FLAG_OPTION("keep-client-key", keep_client_key),
     FLAG_OPTION("passphrase", passphrase),
+    FLAG_OPTION("watch", watch),
     { "meta", META, 0 },
 };
 
@@ -154,6 +160,8 @@ int ckv_arguments_read(struct ckv_arguments *self, const struct ckv_command *com
         self->data = "./curvekv-data";
     if (self->timeout && !is_timeout(self->timeout))
         return ckv_complain_usage("--timeout %s: give 1 to 86400 seconds", self->timeout);
+    if (self->wait && !is_timeout(self->wait))
+        return ckv_complain_usage("--wait %s: give 1 to 86400 seconds", self->wait);
     if (self->help || (self->operand_count >= command->operands_min &&
                        self->operand_count <= command->operands_max))
         return CKV_EXIT_DONE;

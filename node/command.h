@@ -10,9 +10,10 @@
 
 enum ckv_exit {
     CKV_EXIT_DONE = 0,
-    CKV_EXIT_REFUSED = 1,       /* refused or not found */
-    CKV_EXIT_USAGE = 2,         /* wrong usage */
-    CKV_EXIT_NOT_REACHABLE = 3, /* the node is not reachable */
+    CKV_EXIT_REFUSED = 1,        /* refused or not found */
+    CKV_EXIT_USAGE = 2,          /* wrong usage */
+    CKV_EXIT_NOT_REACHABLE = 3,  /* the node is not reachable */
+    CKV_EXIT_NOT_REPLICATED = 4, /* done and durable, but --ack was not reached in time */
 };
 
 enum { CKV_ARGUMENTS_META_MAX = 256 };
@@ -21,9 +22,9 @@ enum { CKV_ARGUMENTS_META_MAX = 256 };
 struct ckv_arguments {
     const char *data; /* always set */
     const char *cluster, *cluster_key, *expires, *client_key, *key, *log_level, *max_size, *node,
-        *not_before, *number, *organisation, *out, *passphrase_file, *server_key, *state, *store,
-        *timeout;
-    bool conflicts, force, help, json, keep_client_key, passphrase;
+        *redis, *redis_password_file, *log_length, *ack, *wait, *not_before, *number, *organisation,
+        *out, *passphrase_file, *server_key, *state, *store, *timeout;
+    bool conflicts, force, help, json, keep_client_key, passphrase, watch;
     const char *meta[CKV_ARGUMENTS_META_MAX];
     int meta_count;
     char **operands;
@@ -42,7 +43,7 @@ struct ckv_command {
 
 extern const struct ckv_command ckv_command_serve, ckv_command_register, ckv_command_resolve,
     ckv_command_list, ckv_command_revoke, ckv_command_rotate, ckv_command_import,
-    ckv_command_export, ckv_command_show, ckv_command_status;
+    ckv_command_export, ckv_command_show, ckv_command_status, ckv_command_forget;
 
 /*  Reads argv[1..] after the command's name. Returns CKV_EXIT_DONE, or CKV_EXIT_USAGE after having
     said what is wrong.  */

@@ -95,6 +95,46 @@ static int add_metadata(const struct ckv_arguments *arguments, json_t *request)
     return CKV_EXIT_DONE;
 }
 
+/*  How far the change is to come before the answer, and how long to wait for that.  */
+static int add_ack(const struct ckv_arguments *arguments, json_t *request)
+{
+    const char *ack = arguments->ack;
+    if (ack && strcmp(ack, "local") != 0 && strcmp(ack, "logged") != 0 && strcmp(ack, "all") != 0)
+        return ckv_complain_usage("--ack %s: it is local, logged or all", ack);
+    if (ack)
+        json_object_set_new(request, "ack", json_string(ack));
+    if (arguments->wait)
+        json_object_set_new(request, "wait_ms",
+                            json_integer(1000 * (json_int_t)atoi(arguments->wait)));
+    return CKV_EXIT_DONE;
+}
+
+/*  Says when a change has not come as far as was asked. Returns the exit status.  */
+static int check_ack(const struct ckv_arguments *arguments, const json_t *reply)
+{
+    static const char *const levels[] = { "local", "logged", "all" };
+    const json_t *laggards = json_object_get(reply, "not_applied"), *name;
+    const char *reached = json_string_value(json_object_get(reply, "ack"));
+    int reached_level = 0, wanted_level = 0;
+    size_t i;
+    for (int level = 0; level < 3; level++) {
+        if (reached && strcmp(reached, levels[level]) == 0)
+            reached_level = level;
+        if (arguments->ack && strcmp(arguments->ack, levels[level]) == 0)
+            wanted_level = level;
+    }
+    bool waits = json_is_false(json_object_get(reply, "replicated"));
+    if (waits && wanted_level <= reached_level && !arguments->json && !arguments->ack)
+        fputs("curvekv: durable on this node; it will be replicated when Redis is back\n", stderr);
+    if (wanted_level <= reached_level)
+        return CKV_EXIT_DONE;
+    fprintf(stderr, "curvekv: done and durable, but so far only '%s'; it goes on by itself\n",
+            levels[reached_level]);
+    json_array_foreach((json_t *)laggards, i, name)
+        fprintf(stderr, "curvekv: not applied yet by node '%s'\n", json_string_value(name));
+    return CKV_EXIT_NOT_REPLICATED;
+}
+
 /*  ---- the certificate file ----  */
 
 /*  Fills FILE from the certificate and the secrets that came with a reply.  */
@@ -222,6 +262,7 @@ static int change(const struct ckv_arguments *arguments, json_t *request, struct
                               arguments->out ? arguments->out : "standard output");
     } else {
         report(arguments, done, &certificate, output != NULL);
+        status = check_ack(arguments, reply.json);
     }
     ckv_reply_clear(&reply);
     ckv_client_destroy(&client);
@@ -248,6 +289,8 @@ static int add_registration(const struct ckv_arguments *arguments, json_t *reque
         status = add_time(request, "not_after", "expires", arguments->expires);
     if (status == CKV_EXIT_DONE)
         status = add_metadata(arguments, request);
+    if (status == CKV_EXIT_DONE)
+        status = add_ack(arguments, request);
     return status;
 }
 
@@ -349,6 +392,8 @@ static int rotate(const struct ckv_arguments *arguments)
     if (status == CKV_EXIT_DONE)
         status = add_time(request, "not_after", "expires", arguments->expires);
     if (status == CKV_EXIT_DONE)
+        status = add_ack(arguments, request);
+    if (status == CKV_EXIT_DONE)
         status = open_output(&output, arguments);
     if (status != CKV_EXIT_DONE) {
         json_decref(request);
@@ -363,6 +408,8 @@ static int revoke(const struct ckv_arguments *arguments)
 {
     json_t *request = json_pack("{ss}", "command", "revoke");
     int status = add_storage_key(arguments, request, arguments->operands[0]);
+    if (status == CKV_EXIT_DONE)
+        status = add_ack(arguments, request);
     if (status != CKV_EXIT_DONE) {
         json_decref(request);
         return status;
@@ -388,6 +435,11 @@ const struct ckv_command ckv_command_register = {
         "  --force                   overwrite FILE\n"
         "  --passphrase              protect its secrets; asked on the terminal\n"
         "  --passphrase-file FILE    the same, with the first line of FILE\n"
+        "  --ack LEVEL               answer when it is local: durable here; logged: also in the\n"
+        "                            cluster's log (the default in a cluster); all: applied by\n"
+        "                            every live node\n"
+        "  --wait SECONDS            how long to wait for that (5); exit status 4 when it is\n"
+        "                            not reached in time\n"
         "  --data DIR, --json, --timeout SECONDS\n"
         "\n"
         "The file is the client's: it holds its secret key and its hello key. CZMQ's zcert\n"
@@ -397,7 +449,7 @@ const struct ckv_command ckv_command_register = {
         "  curvekv register --organisation ACME --number 42 --out acme42.cert\n"
         "  curvekv register --key 42 --expires 90d --meta email=it@acme.example --out 42.cert\n",
     .options = "data json timeout organisation number client-key server-key key expires not-before "
-               "meta out force passphrase passphrase-file",
+               "meta out force passphrase passphrase-file ack wait",
     .run = register_client,
 };
 
@@ -412,7 +464,8 @@ const struct ckv_command ckv_command_rotate = {
             "                            dedicated one made anew)\n"
             "  --expires TIME            a new end of validity\n"
             "  --out FILE                the new certificate file; '-' or none: standard output\n"
-            "  --force, --passphrase, --passphrase-file FILE   as for register\n"
+            "  --force, --passphrase, --passphrase-file FILE, --ack LEVEL, --wait SECONDS\n"
+            "                            as for register\n"
             "  --data DIR, --json, --timeout SECONDS\n"
             "\n"
             "The old keys are refused from then on.\n"
@@ -420,7 +473,7 @@ const struct ckv_command ckv_command_rotate = {
             "Example:\n"
             "  curvekv rotate 42 --out acme42-new.cert\n",
     .options = "data json timeout keep-client-key client-key server-key expires out force "
-               "passphrase passphrase-file",
+               "passphrase passphrase-file ack wait",
     .operands_min = 1,
     .operands_max = 1,
     .run = rotate,
@@ -430,14 +483,15 @@ const struct ckv_command ckv_command_revoke = {
     .name = "revoke",
     .operands = "KEY",
     .summary = "revoke a certificate, for ever",
-    .help = "  --data DIR, --json, --timeout SECONDS\n"
+    .help = "  --ack LEVEL, --wait SECONDS   as for register\n"
+            "  --data DIR, --json, --timeout SECONDS\n"
             "\n"
             "A revoked certificate stays known, and refused. There is no way back: register the\n"
             "client anew.\n"
             "\n"
             "Example:\n"
             "  curvekv revoke 42\n",
-    .options = "data json timeout",
+    .options = "data json timeout ack wait",
     .operands_min = 1,
     .operands_max = 1,
     .run = revoke,

@@ -2,9 +2,9 @@
 #include "core/certfile.h"
 #include "core/text.h"
 #include "core/z85.h"
+#include "kv/log.h"
 #include "node/admin.h"
 #include "node/command.h"
-#include "kv/log.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -14,14 +14,18 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { NODE_NAME_MAX = 64 }; /* octets */
+enum { NODE_NAME_MAX = CKV_NODE_NAME_MAX, LOG_LENGTH_DEFAULT = 1000000, LOG_LENGTH_MIN = 16 };
 
 struct node {
     struct ckv_datadir datadir;
     struct ckv_kv *kv;
     struct ckv_registry registry;
     struct ckv_writer *writer;
+    struct ckv_outbox outbox;
+    struct ckv_url *url; /* NULL: a node alone */
+    struct ckv_replicator *replicator;
     struct ckv_admin *admin;
+    char endpoint[CKV_PATH_MAX];
     int signals;
 };
 
@@ -51,9 +55,42 @@ static int open_store(struct node *self, const struct ckv_arguments *arguments, 
     return rc;
 }
 
-static int start_services(struct node *self, const struct ckv_arguments *arguments)
+static int witness(void *registry, struct ckv_kv_txn *txn, uint64_t revision)
 {
-    int rc = ckv_writer_new(&self->writer, self->kv);
+    return ckv_registry_witness(registry, txn, revision);
+}
+
+static int start_replication(struct node *self, const struct ckv_arguments *arguments,
+                             uint64_t log_length)
+{
+    if (!self->url)
+        return CKV_OK;
+    int rc = ckv_datadir_admin_endpoint(self->datadir.path, self->endpoint);
+    struct ckv_replicator_options options = {
+        .url = self->url,
+        .cluster_key = self->datadir.cluster_key,
+        .kv = self->kv,
+        .writer = self->writer,
+        .outbox = &self->outbox,
+        .cluster = arguments->cluster,
+        .name = arguments->node,
+        .endpoint = strlen(self->endpoint) <= CKV_ENDPOINT_MAX ? self->endpoint : "",
+        .node_id = self->datadir.node_id,
+        .log_length = log_length,
+        .witness = witness,
+        .witness_argument = &self->registry,
+    };
+    return rc == CKV_OK ? ckv_replicator_new(&self->replicator, &options) : rc;
+}
+
+static int start_services(struct node *self, const struct ckv_arguments *arguments,
+                          uint64_t log_length)
+{
+    int rc = ckv_outbox_open(&self->outbox, self->kv);
+    if (rc == CKV_OK)
+        rc = ckv_writer_new(&self->writer, self->kv);
+    if (rc == CKV_OK)
+        rc = start_replication(self, arguments, log_length);
     if (rc != CKV_OK)
         return rc;
     struct ckv_admin_parts parts = {
@@ -61,6 +98,8 @@ static int start_services(struct node *self, const struct ckv_arguments *argumen
         .kv = self->kv,
         .registry = &self->registry,
         .writer = self->writer,
+        .replicator = self->replicator,
+        .outbox = &self->outbox,
         .name = arguments->node,
         .cluster = arguments->cluster,
     };
@@ -69,11 +108,13 @@ static int start_services(struct node *self, const struct ckv_arguments *argumen
 
 static void stop(struct node *self)
 {
+    ckv_replicator_destroy(&self->replicator); /* it waits for what it gave the writer */
     ckv_writer_destroy(&self->writer);
     ckv_admin_destroy(&self->admin);
     if (self->kv)
         ckv_kv_close(&self->kv);
     ckv_datadir_close(&self->datadir);
+    ckv_url_destroy(&self->url);
     if (self->signals >= 0)
         close(self->signals);
 }
@@ -99,18 +140,21 @@ static void announce(const struct node *self)
             (unsigned long long)stats.records, stats.engine, endpoint);
 }
 
-static int run_node(const struct ckv_arguments *arguments, uint64_t max_size)
+static int run_node(const struct ckv_arguments *arguments, uint64_t max_size, uint64_t log_length,
+                    struct ckv_url *url)
 {
-    struct node self = { .signals = take_signals() };
+    struct node self = { .signals = take_signals(), .url = url };
     char blame[CKV_PATH_MAX];
     int rc = ckv_datadir_open(&self.datadir, arguments->data, arguments->cluster_key, blame);
     if (rc == CKV_ERROR_NO_STORE) /* what is absent is a directory or a key file, not a store */
         rc = CKV_ERROR_NO_FILE;
-    if (rc != CKV_OK)
+    if (rc != CKV_OK) {
+        ckv_url_destroy(&self.url);
         return ckv_complain(arguments, rc, "%s", blame);
+    }
     rc = open_store(&self, arguments, max_size);
     if (rc == CKV_OK)
-        rc = start_services(&self, arguments);
+        rc = start_services(&self, arguments, log_length);
     if (rc == CKV_ERROR_WRONG_CLUSTER_KEY)
         ckv_datadir_withdraw_cluster_key(&self.datadir);
     if (rc != CKV_OK) {
@@ -147,12 +191,47 @@ static bool is_node_name(const char *name)
     return octets.size >= 1 && octets.size <= NODE_NAME_MAX && ckv_text_printable(octets);
 }
 
+/*  Blots the password out of the arguments, which others can see.  */
+static void blot_out(const char *text)
+{
+    struct ckv_octets password = ckv_url_password(ckv_octets_text(text));
+    if (password.size)
+        memset((char *)(uintptr_t)password.data, '*', password.size);
+}
+
+/*  Reads --redis, and the password from its file. Sets *URL to NULL for a node alone.  */
+static int read_redis(const struct ckv_arguments *arguments, struct ckv_url **url)
+{
+    *url = NULL;
+    if (!arguments->redis)
+        return arguments->redis_password_file
+                   ? ckv_complain_usage("--redis-password-file needs --redis")
+                   : CKV_EXIT_DONE;
+    int rc = ckv_url_new(url, ckv_octets_text(arguments->redis));
+    blot_out(arguments->redis);
+    if (rc != CKV_OK)
+        return ckv_complain(arguments, rc, "--redis %s", arguments->redis);
+    if (!arguments->redis_password_file)
+        return CKV_EXIT_DONE;
+    FILE *file = fopen(arguments->redis_password_file, "re");
+    bool whole = file && fgets((*url)->password, sizeof((*url)->password), file);
+    if (file)
+        fclose(file);
+    (*url)->password[strcspn((*url)->password, "\r\n")] = 0;
+    if (whole && (*url)->password[0])
+        return CKV_EXIT_DONE;
+    ckv_url_destroy(url);
+    return ckv_complain(arguments, file ? CKV_ERROR_ARGUMENT : CKV_ERROR_NO_FILE,
+                        "--redis-password-file %s", arguments->redis_password_file);
+}
+
 static int serve(const struct ckv_arguments *given)
 {
     struct ckv_arguments arguments = *given;
     enum ckv_log_level level = CKV_LOG_INFO;
     char host[256] = "";
-    uint64_t max_size = 0;
+    uint64_t max_size = 0, log_length = LOG_LENGTH_DEFAULT;
+    struct ckv_url *url;
     if (arguments.max_size && ckv_read_size(arguments.max_size, &max_size) != CKV_OK)
         return ckv_complain_usage("--max-size %s: give a size such as 512M, 64G or 1T",
                                   arguments.max_size);
@@ -184,29 +263,43 @@ static int serve(const struct ckv_arguments *given)
             "control characters",
             arguments.node);
     ckv_log_set_level(level);
-    return run_node(&arguments, max_size);
+    if (arguments.log_length && ckv_read_size(arguments.log_length, &log_length) != CKV_OK)
+        return ckv_complain_usage("--log-length %s: give a number of entries, such as 1000000",
+                                  arguments.log_length);
+    if (log_length < LOG_LENGTH_MIN)
+        return ckv_complain_usage("--log-length: at least %d entries", LOG_LENGTH_MIN);
+    int status = read_redis(&arguments, &url);
+    return status == CKV_EXIT_DONE ? run_node(&arguments, max_size, log_length, url) : status;
 }
 
 const struct ckv_command ckv_command_serve = {
     .name = "serve",
     .operands = "",
     .summary = "run a node in a data directory",
-    .help = "  --data DIR           the node's directory, made if absent (./curvekv-data)\n"
-            "  --cluster-key FILE   the cluster's key, 32 octets or 64 hex digits, mode 0600;\n"
-            "                       copied into DIR (default: the one in DIR, else a new one)\n"
-            "  --cluster NAME       the cluster's name (default)\n"
-            "  --node NAME          this node's name (the host's)\n"
-            "  --store ENGINE       lmdb, sqlite, memory or array (the one in DIR,\n"
-            "                       else lmdb)\n"
-            "  --max-size SIZE      bound of the store, such as 512M or 64G (64G)\n"
-            "  --log-level LEVEL    error, warning, info or debug (info)\n"
-            "\n"
-            "Runs in the foreground and logs to standard error. SIGTERM and SIGINT finish what\n"
-            "was begun, then stop it.\n"
-            "\n"
-            "Examples:\n"
-            "  curvekv serve\n"
-            "  curvekv serve --data /var/lib/curvekv --cluster-key /etc/curvekv/cluster.key\n",
-    .options = "data cluster-key cluster node store max-size log-level",
+    .help =
+        "  --data DIR           the node's directory, made if absent (./curvekv-data)\n"
+        "  --cluster-key FILE   the cluster's key, 32 octets or 64 hex digits, mode 0600;\n"
+        "                       copied into DIR (default: the one in DIR, else a new one)\n"
+        "  --cluster NAME       the cluster's name (default)\n"
+        "  --node NAME          this node's name (the host's)\n"
+        "  --store ENGINE       lmdb, sqlite, memory or array (the one in DIR,\n"
+        "                       else lmdb)\n"
+        "  --max-size SIZE      bound of the store, such as 512M or 64G (64G)\n"
+        "  --redis URL          the cluster's Redis: redis://[user:password@]host[:port][/db],\n"
+        "                       unix:///path.sock or sentinel://host:port,host:port/master\n"
+        "                       (default: a node alone)\n"
+        "  --redis-password-file FILE   the password, in its first line\n"
+        "  --log-length N       entries that the log in Redis keeps (1000000)\n"
+        "  --log-level LEVEL    error, warning, info or debug (info)\n"
+        "\n"
+        "Runs in the foreground and logs to standard error. SIGTERM and SIGINT finish what\n"
+        "was begun, then stop it.\n"
+        "\n"
+        "Examples:\n"
+        "  curvekv serve\n"
+        "  curvekv serve --data /var/lib/curvekv --cluster-key /etc/curvekv/cluster.key \\\n"
+        "                --cluster fleet --node a --redis redis://10.0.0.5\n",
+    .options = "data cluster-key cluster node store max-size redis "
+               "redis-password-file log-length log-level",
     .run = serve,
 };

@@ -4,6 +4,7 @@
 #include "node/present.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 static long long number(const json_t *status, const char *name)
 {
@@ -43,6 +44,76 @@ static void print_status(const json_t *status)
            number(status, "running"));
 }
 
+/*  ---- the cluster ----  */
+
+static void print_replication(const json_t *status)
+{
+    const json_t *self = json_object_get(status, "replication"),
+                 *repair = json_object_get(self, "repair");
+    if (!json_is_object(self))
+        return;
+    printf("%-18s %s%s%s\n", "replication", text(self, "state"), *text(self, "reason") ? ": " : "",
+           text(self, "reason"));
+    printf("%-18s %s\n", "redis", text(self, "redis"));
+    printf("%-18s %s, at %lld of %lld, %lld in the outbox\n", "log, epoch", text(self, "epoch"),
+           number(self, "sequence"), number(self, "head"), number(self, "outbox"));
+    printf("%-18s %s\n", "chosen keys",
+           json_is_true(json_object_get(self, "chosen_keys"))
+               ? "can be registered"
+               : "cannot be registered now; every member must have been heard in this epoch");
+    if (json_is_object(repair))
+        printf("%-18s with %s, %lld of %lld ranges, %lld records\n", "repairing",
+               text(repair, "peer"), number(repair, "done"), number(repair, "of"),
+               number(repair, "records"));
+}
+
+static void print_nodes(const json_t *status)
+{
+    const json_t *nodes = json_object_get(status, "nodes"), *node;
+    size_t i;
+    if (json_array_size(nodes) == 0)
+        return;
+    printf("\n%-16s  %-16s  %-11s  %9s  %6s  %12s  %6s  %s\n", "NODE", "ID", "STATE", "SEQUENCE",
+           "LAG", "CERTIFICATES", "OUTBOX", "DIGEST");
+    json_array_foreach((json_t *)nodes, i, node)
+    {
+        const json_t *equal = json_object_get(node, "equal");
+        bool is_this = json_is_true(json_object_get(node, "this"));
+        printf("%-16s  %-16s  %-11s  %9lld  %6lld  %12lld  %6lld  %s\n", text(node, "node"),
+               text(node, "node_id"), text(node, "state"), number(node, "sequence"),
+               number(node, "lag"), number(node, "certificates"), number(node, "outbox"),
+               is_this               ? "(this node)"
+               : json_is_null(equal) ? "-"
+               : json_is_true(equal) ? "equal"
+                                     : "not equal");
+    }
+}
+
+/*  Shows it once; with --watch again each second, in place on a terminal.  */
+static int watch(const struct ckv_arguments *arguments, struct ckv_client *client)
+{
+    for (;;) {
+        struct ckv_reply reply;
+        int rc = ckv_client_call(client, json_pack("{ss}", "command", "status"), &reply);
+        if (rc != CKV_OK) {
+            ckv_reply_clear(&reply);
+            return ckv_complain(arguments, rc, "%s", arguments->data);
+        }
+        if (arguments->json) {
+            ckv_present_object(json_incref(reply.json));
+        } else {
+            if (isatty(STDOUT_FILENO))
+                fputs("\033[H\033[2J", stdout);
+            print_replication(reply.json);
+            print_nodes(reply.json);
+        }
+        ckv_reply_clear(&reply);
+        if (fflush(stdout) != 0)
+            return CKV_EXIT_REFUSED;
+        sleep(1);
+    }
+}
+
 static int status(const struct ckv_arguments *arguments)
 {
     struct ckv_client *client;
@@ -50,14 +121,22 @@ static int status(const struct ckv_arguments *arguments)
     int rc = ckv_client_new(&client, arguments->data, ckv_timeout(arguments));
     if (rc != CKV_OK)
         return ckv_complain(arguments, rc, "%s", arguments->data);
+    if (arguments->watch) {
+        int watched = watch(arguments, client);
+        ckv_client_destroy(&client);
+        return watched;
+    }
     rc = ckv_client_call(client, json_pack("{ss}", "command", "status"), &reply);
     int exit_status = CKV_EXIT_DONE;
     if (rc != CKV_OK)
         exit_status = ckv_complain(arguments, rc, "%s", arguments->data);
     else if (arguments->json)
         ckv_present_object(json_incref(reply.json));
-    else
+    else {
         print_status(reply.json);
+        print_replication(reply.json);
+        print_nodes(reply.json);
+    }
     ckv_reply_clear(&reply);
     ckv_client_destroy(&client);
     return exit_status;
@@ -68,12 +147,13 @@ const struct ckv_command ckv_command_status = {
     .operands = "",
     .summary = "show how the node is",
     .help = "  --json               one object\n"
+            "  --watch              the cluster, again each second\n"
             "  --data DIR, --timeout SECONDS\n"
             "\n"
             "Exit status 3 when the node is not reachable.\n"
             "\n"
             "Example:\n"
             "  curvekv status --json | jq .certificates\n",
-    .options = "data json timeout",
+    .options = "data json timeout watch",
     .run = status,
 };

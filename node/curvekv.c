@@ -10,7 +10,7 @@
 static const struct ckv_command *const commands[] = {
     &ckv_command_serve,  &ckv_command_register, &ckv_command_resolve, &ckv_command_list,
     &ckv_command_revoke, &ckv_command_rotate,   &ckv_command_import,  &ckv_command_export,
-    &ckv_command_show,   &ckv_command_status,
+    &ckv_command_show,   &ckv_command_status,   &ckv_command_forget,
 };
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 
@@ -34,7 +34,8 @@ static int print_overview(void)
          "Every command takes --help, and --data DIR, the node's directory (default:\n"
          "$CURVEKV_DATA, else ./curvekv-data).\n"
          "\n"
-         "Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 node not reachable.\n"
+         "Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 node not reachable,\n"
+         "4 done here, but not as far as --ack asked.\n"
          "\n"
          "To begin:\n"
          "  curvekv serve &\n"

@@ -12,9 +12,10 @@ static const struct {
     { "revoke", CKV_REQUEST_REVOKE },     { "rotate", CKV_REQUEST_ROTATE },
     { "list", CKV_REQUEST_LIST },         { "conflicts", CKV_REQUEST_CONFLICTS },
     { "import", CKV_REQUEST_IMPORT },     { "status", CKV_REQUEST_STATUS },
+    { "forget", CKV_REQUEST_FORGET },
 };
 
-enum { LIMIT_DEFAULT = 1000 };
+enum { LIMIT_DEFAULT = 1000, WAIT_DEFAULT_MS = 5000, WAIT_MAX_MS = 3600000 };
 
 /*  The text of member NAME. Returns 1, 0 when it is absent, or ERROR when it is no text.  */
 static int get_text(const json_t *json, const char *name, int error, struct ckv_octets *text)
@@ -146,6 +147,24 @@ static int read_paging(struct ckv_request *self)
     return CKV_OK;
 }
 
+/*  How far the change is to come, and which node is meant.  */
+static int read_cluster(struct ckv_request *self)
+{
+    static const char *const names[] = { "", "local", "logged", "all" };
+    struct ckv_octets text;
+    int rc = get_text(self->json, "ack", CKV_ERROR_REQUEST, &text);
+    for (unsigned i = CKV_ACK_LOCAL; rc == 1 && i <= CKV_ACK_ALL; i++)
+        if (ckv_octets_equal(text, ckv_octets_text(names[i])))
+            self->ack = (enum ckv_ack)i;
+    if (rc < 0 || (rc == 1 && !self->ack))
+        return CKV_ERROR_REQUEST;
+    rc = get_text(self->json, "node", CKV_ERROR_REQUEST, &self->node);
+    if (rc < 0)
+        return rc;
+    rc = read_number(self->json, "wait_ms", WAIT_DEFAULT_MS, &self->wait_ms);
+    return self->wait_ms <= WAIT_MAX_MS ? rc : CKV_ERROR_REQUEST;
+}
+
 int ckv_request_read(struct ckv_request *self, struct ckv_octets text)
 {
     memset(self, 0, sizeof(*self));
@@ -162,6 +181,8 @@ int ckv_request_read(struct ckv_request *self, struct ckv_octets text)
         rc = read_details(self);
     if (rc == CKV_OK)
         rc = read_paging(self);
+    if (rc == CKV_OK)
+        rc = read_cluster(self);
     return rc;
 }
 

@@ -15,6 +15,12 @@
         { "id": 7, "command": "conflicts", "after": hex }
         { "id": 7, "command": "import" }
         { "id": 7, "command": "status" }
+        { "id": 7, "command": "forget", "node": name or id }
+
+    register, revoke and rotate take "ack": "local" | "logged" | "all", how far the change is to have
+    come before the reply (default: "logged" in a cluster), and "wait_ms", how long to wait for that
+    (5000). The reply says how far it came ("ack"), whether it is in the log ("replicated"), and for
+    "all" which live nodes had not applied it ("not_applied").
 
     "only_unknown" refuses a client that ever had a certificate, also one that was revoked. Times are
     "2026-12-31T00:00:00Z". Every member but "command" may be absent. "id" is any integer;
@@ -31,6 +37,7 @@
 
 #include "core/octets.h"
 #include "node/registry.h"
+#include "replication/replicator.h"
 #include <jansson.h>
 
 enum {
@@ -49,6 +56,7 @@ enum ckv_request_command {
     CKV_REQUEST_CONFLICTS,
     CKV_REQUEST_IMPORT,
     CKV_REQUEST_STATUS,
+    CKV_REQUEST_FORGET,
 };
 
 struct ckv_request {
@@ -64,6 +72,9 @@ struct ckv_request {
     struct ckv_octets organisation, number; /* borrowed from JSON */
     uint8_t metadata[CKV_METADATA_MAX];
     size_t metadata_size;
+    enum ckv_ack ack; /* 0: the default */
+    uint64_t wait_ms;
+    struct ckv_octets node; /* borrowed from JSON */
     uint64_t position;
     size_t limit;
     uint8_t after[64];
