@@ -171,6 +171,7 @@ int ckv_held_stats(struct ckv_kv *kv, struct ckv_kv_stats *stats)
         .engine = kv->engine->name,
         .records = self->now.count,
         .conflicts = self->now.tables[CKV_KV_CONFLICTS].count,
+        .outbox = self->now.tables[CKV_KV_OUTBOX].count,
         .bytes = bytes_of(&self->now),
         .max_size = self->max_size,
         .filter_ready = true,

@@ -63,6 +63,7 @@ struct ckv_kv_stats {
     const char *engine;
     uint64_t records;   /* in the last commit */
     uint64_t conflicts; /* rows of CKV_KV_CONFLICTS */
+    uint64_t outbox;    /* rows of CKV_KV_OUTBOX */
     uint64_t bytes;     /* of the file, or of the memory that records take */
     uint64_t max_size;  /* the bound that was set */
     bool filter_ready;  /* whether the presence filter answers yet; true for engines without one */

@@ -369,7 +369,7 @@ static int lmdb_stats(struct ckv_kv *kv, struct ckv_kv_stats *stats)
 {
     struct lmdb *self = lmdb_of(kv);
     MDB_txn *txn;
-    MDB_stat records, conflicts;
+    MDB_stat records, conflicts, outbox;
     MDB_envinfo info;
     int rc = mdb_txn_begin(self->env, NULL, MDB_RDONLY, &txn);
     if (rc != MDB_SUCCESS)
@@ -377,6 +377,8 @@ static int lmdb_stats(struct ckv_kv *kv, struct ckv_kv_stats *stats)
     rc = mdb_stat(txn, self->records, &records);
     if (rc == MDB_SUCCESS)
         rc = mdb_stat(txn, self->tables[CKV_KV_CONFLICTS], &conflicts);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_stat(txn, self->tables[CKV_KV_OUTBOX], &outbox);
     if (rc == MDB_SUCCESS)
         rc = mdb_env_info(self->env, &info);
     mdb_txn_abort(txn);
@@ -387,6 +389,7 @@ static int lmdb_stats(struct ckv_kv *kv, struct ckv_kv_stats *stats)
         .engine = self->base.engine->name,
         .records = records.ms_entries,
         .conflicts = conflicts.ms_entries,
+        .outbox = outbox.ms_entries,
         .bytes = (uint64_t)(info.me_last_pgno + 1) * records.ms_psize,
         .max_size = info.me_mapsize,
         .filter_ready = self->presence && ckv_presence_ready(self->presence),

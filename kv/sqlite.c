@@ -426,7 +426,11 @@ static int sqlite_stats(struct ckv_kv *kv, struct ckv_kv_stats *stats)
         sqlite3_bind_text(connection.statements[TABLE_COUNT], 1, table_names[CKV_KV_CONFLICTS], -1,
                           SQLITE_STATIC);
         rc = count(&connection, TABLE_COUNT, &stats->conflicts);
+        sqlite3_bind_text(connection.statements[TABLE_COUNT], 1, table_names[CKV_KV_OUTBOX], -1,
+                          SQLITE_STATIC);
     }
+    if (rc == CKV_OK)
+        rc = count(&connection, TABLE_COUNT, &stats->outbox);
     if (rc == CKV_OK)
         rc = count(&connection, PAGES, &pages);
     stats->bytes = pages * self->page_size;

@@ -39,7 +39,7 @@ void ckv_entries_free(struct entries *self)
 }
 
 int ckv_entries_add(struct entries *self, enum ckv_message_type type, uint64_t own_number,
-                  struct ckv_octets octets)
+                    struct ckv_octets octets)
 {
     if (self->count == self->capacity) {
         size_t capacity = 2 * self->capacity + 16;

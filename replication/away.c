@@ -74,5 +74,6 @@ void ckv_away_wait(struct ckv_replicator *self, unsigned failures)
         ckv_register_take(self);
         answer_all(&self->waiting, CKV_ACK_LOCAL);
         self->waiting_end = &self->waiting;
+        ckv_parts_publish_status(self);
     }
 }

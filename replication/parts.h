@@ -83,7 +83,7 @@ struct ckv_replicator {
     enum ckv_replication_state state;
     struct ckv_members members;
     struct ckv_replication_counters counters;
-    uint64_t announced_ms, probed_ms, answered_ms, heard_self_ms, connected_ms;
+    uint64_t counted_ms, announced_ms, probed_ms, answered_ms, heard_self_ms, connected_ms;
     struct pending *first_pending, *last_pending;
     unsigned appends;
 
@@ -124,6 +124,7 @@ int ckv_parts_command(struct ckv_replicator *self, struct pending *pending, int 
 struct pending *ckv_parts_pending(enum pending_kind kind);
 int ckv_parts_publish(struct ckv_replicator *self, const char *channel, struct ckv_octets message);
 struct ckv_message ckv_parts_message(struct ckv_replicator *self, enum ckv_message_type type);
+void ckv_parts_publish_status(struct ckv_replicator *self);
 void ckv_parts_announce(struct ckv_replicator *self, bool asks);
 bool ckv_parts_refresh(struct ckv_replicator *self); /* the read transaction sees the newest */
 
@@ -148,7 +149,7 @@ void ckv_apply_probe(struct ckv_replicator *self, const redisReply *reply);
 void ckv_apply_jump(struct ckv_replicator *self, uint64_t sequence);
 struct entries *ckv_entries_new(struct ckv_replicator *self);
 int ckv_entries_add(struct entries *self, enum ckv_message_type type, uint64_t own_number,
-                  struct ckv_octets octets);
+                    struct ckv_octets octets);
 void ckv_entries_free(struct entries *self);
 void ckv_entries_submit(struct ckv_replicator *self, struct entries *batch);
 

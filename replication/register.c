@@ -245,18 +245,11 @@ static bool append_some(struct ckv_replicator *self)
     return rc == CKV_OK;
 }
 
-static uint64_t count_outbox(struct ckv_replicator *self, uint64_t *first)
+/*  The first row of the outbox; 0 when it is empty.  */
+static uint64_t first_of_outbox(struct ckv_replicator *self)
 {
-    struct ckv_outbox_row row = { 0 };
-    uint64_t count = 0, number = 0;
-    *first = 0;
-    while (count < 1000000 && ckv_outbox_next(self->txn, number, &row) == CKV_OK) {
-        *first = *first ? *first : row.number;
-        number = row.number;
-        if (++count > 10000) /* enough to tell; a large outbox is estimated by its numbers */
-            break;
-    }
-    return count;
+    struct ckv_outbox_row row;
+    return ckv_outbox_next(self->txn, 0, &row) == CKV_OK ? row.number : 0;
 }
 
 /*  When the outbox has been in the log wholly: what an earlier instance left reserved is void.  */
@@ -273,17 +266,16 @@ static void set_instance(struct ckv_replicator *self)
 
 void ckv_register_send(struct ckv_replicator *self)
 {
-    uint64_t first;
     if (self->broken || self->filling || self->appends >= APPENDS_MAX || !ckv_parts_refresh(self))
         return;
     while (self->appends < APPENDS_MAX && append_some(self))
         ;
-    self->outbox = count_outbox(self, &first);
+    uint64_t first = first_of_outbox(self);
     uint64_t now_ms = ckv_replicator_now();
-    if (!self->outbox && !self->instance_set && !self->appends)
+    if (!first && !self->instance_set && !self->appends)
         set_instance(self);
     /*  An entry that was logged and never came back: its place in the log was lost.  */
-    if (!self->outbox || self->appends || first > self->sent || self->batches)
+    if (!first || self->appends || first > self->sent || self->batches)
         self->resend_ms = now_ms;
     else if (now_ms - self->resend_ms > RESEND_MS) {
         self->resend_ms = now_ms;

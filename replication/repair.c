@@ -537,7 +537,7 @@ static void advance(struct ckv_replicator *self, uint64_t now_ms)
         push(self);
         return;
     }
-    if (repair->push_until && self->appended < repair->push_until && self->outbox) {
+    if (repair->push_until && self->appended < repair->push_until) {
         repair->heard_ms = now_ms;
         return; /* the log does not have it yet */
     }

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TICK_MS = 50 };
+enum { TICK_MS = 50, COUNT_MS = 200 };
 
 uint64_t ckv_replicator_now(void)
 {
@@ -96,6 +96,7 @@ void ckv_parts_announce(struct ckv_replicator *self, bool asks)
     ckv_position_get(&applied, self->txn);
     ckv_kv_reset(self->txn);
     ckv_kv_stats(self->options.kv, &stats);
+    self->outbox = stats.outbox;
     struct ckv_member *myself = ckv_members_find(&self->members, self->options.node_id);
     bool confirmed =
         myself && myself->confirmed_epoch == applied.epoch && applied.epoch && applied.complete;
@@ -319,9 +320,14 @@ static void receive(struct ckv_replicator *self, redisContext *context,
 
 /*  ---- the thread ----  */
 
-static void publish_status(struct ckv_replicator *self)
+void ckv_parts_publish_status(struct ckv_replicator *self)
 {
     uint64_t now_ms = ckv_replicator_now();
+    struct ckv_kv_stats stats = { .records = 0 };
+    if (now_ms - self->counted_ms >= COUNT_MS && ckv_kv_stats(self->options.kv, &stats) == CKV_OK) {
+        self->outbox = stats.outbox;
+        self->counted_ms = now_ms;
+    }
     bool chosen = self->state == CKV_REPLICATION_LIVE && ckv_register_chosen_keys(self, now_ms);
     pthread_mutex_lock(&self->lock);
     struct ckv_replication_status *status = &self->status;
@@ -331,6 +337,7 @@ static void publish_status(struct ckv_replicator *self)
     status->sequence = self->applied.sequence;
     status->head = self->head > self->applied.sequence ? self->head : self->applied.sequence;
     status->outbox = self->outbox;
+    status->records = stats.records ? stats.records : status->records;
     status->complete = self->applied.complete;
     status->chosen_keys = chosen;
     status->counters = self->counters;
@@ -359,7 +366,7 @@ static void tick(struct ckv_replicator *self)
     ckv_register_expire(self, now_ms);
     ckv_repair_tick(self, now_ms);
     self->state = self->filling ? CKV_REPLICATION_CATCHING_UP : CKV_REPLICATION_LIVE;
-    publish_status(self);
+    ckv_parts_publish_status(self);
 }
 
 static void live(struct ckv_replicator *self)
@@ -422,7 +429,7 @@ static void *run(void *argument)
         if (!atomic_load(&self->stop) && failures++ == 0 && !refused)
             ckv_log(CKV_LOG_WARNING, "replication: Redis is away: %s", self->reason);
         ckv_away(self);
-        publish_status(self);
+        ckv_parts_publish_status(self);
         ckv_away_wait(self, failures);
     }
     ckv_away(self);

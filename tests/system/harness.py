@@ -34,8 +34,8 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 CURVEKV = os.path.abspath(os.environ.get("CURVEKV", os.path.join(ROOT, "build/release/curvekv")))
 DEADLINE_S = 60
 COMMANDS = ["serve", "register", "resolve", "list", "revoke", "rotate", "import", "export", "show",
-            "status"]
-DONE, REFUSED, USAGE, NOT_REACHABLE = 0, 1, 2, 3
+            "status", "forget"]
+DONE, REFUSED, USAGE, NOT_REACHABLE, NOT_REPLICATED = 0, 1, 2, 3, 4
 
 tests = []
 
@@ -255,6 +255,25 @@ class Node:
     def status(self):
         return self.json("status")
 
+    def replication(self):
+        return self.status()["replication"]
+
+    def knows(self, count):
+        """Whether it sees COUNT live members, and can register chosen keys."""
+        status = self.status()
+        live = [node for node in status["nodes"] if node["state"] == "live"]
+        return len(live) == count and status["replication"]["chosen_keys"]
+
+    def register(self, *arguments, name="client"):
+        """Registers, and returns the certificate."""
+        path = self.data + "." + name + ".cert"
+        return self.json("register", "--out", path, "--force", *arguments)
+
+    def resolves(self, key):
+        """The JSON of a certificate that may be used, or None."""
+        result = self.run("resolve", "--json", key)
+        return json.loads(result.out) if result.status == DONE else None
+
     def admin(self):
         admin = Admin(self.data)
         self.admins.append(admin)
@@ -299,6 +318,51 @@ class Admin:
         self.context.term()
 
 
+# ---- Redis ----
+
+class Redis:
+    """A real redis-server on a unix socket, without persistence unless OPTIONS say so."""
+
+    def __init__(self, place, name, options):
+        self.socket = place.path(name + ".sock")
+        self.directory = place.directory(name + ".redis")
+        self.log_path = place.path(name + ".redis.log")
+        self.options = options
+        self.process = None
+
+    @property
+    def url(self):
+        return f"unix://{self.socket}"
+
+    def start(self):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                ["redis-server", "--port", "0", "--unixsocket", self.socket, "--save", "",
+                 "--dir", self.directory, *self.options],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until(lambda: self.raw("PING").stdout, "redis-server answers")
+        return self
+
+    def raw(self, *arguments):
+        return subprocess.run(["redis-cli", "-s", self.socket, *arguments], capture_output=True)
+
+    def call(self, *arguments):
+        return self.raw(*arguments).stdout.decode("utf-8", "surrogateescape").strip()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        return self
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def end(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.kill()
+
+
 # ---- the place ----
 
 class Place:
@@ -320,6 +384,29 @@ class Place:
         node = Node(self, name, options, **more)
         self.nodes.append(node)
         return node.start() if start else node
+
+    def redis(self, *options, name="r", start=True):
+        redis = Redis(self, name, options)
+        self.at_end.append(redis.end)
+        return redis.start() if start else redis
+
+    def cluster_key(self):
+        path = self.path("cluster.key")
+        if not os.path.exists(path):
+            write(path, os.urandom(32), 0o600)
+        return path
+
+    def member(self, url, name, *options, start=True, **more):
+        """A node of the cluster of this place."""
+        return self.node("--cluster", "t", "--node", name, "--cluster-key", self.cluster_key(),
+                         "--redis", url, *options, name=name, start=start, **more)
+
+    def cluster(self, url, *names, **more):
+        """Nodes that know each other and can register chosen keys."""
+        nodes = [self.member(url, name, **more) for name in names]
+        for node in nodes:
+            until(lambda: node.knows(len(nodes)), "the members know each other")
+        return nodes
 
     def compile(self, source, *libraries):
         """Compiles a C program of tests/system into this place."""

@@ -1,0 +1,296 @@
+"""A cluster: what one node registers, every node resolves, whatever becomes of Redis."""
+from harness import *
+
+
+def settle(nodes, about="all nodes have the same records"):
+    """Waits until all have the same records and nothing is under way."""
+    def same():
+        statuses = [node.replication() for node in nodes]
+        moments = {(status["epoch"], status["sequence"], status["digest"]) for status in statuses}
+        return len(moments) == 1 and all(
+            status["state"] == "live" and status["outbox"] == 0 and status["complete"]
+            for status in statuses)
+    until(same, about)
+
+
+def records(node):
+    """All records of a node, as octets."""
+    path = node.data + ".dump"
+    node.done("export", "--out", path, "--force")
+    dump, found, at = read(path), set(), len(b"CURVEKV DUMP 1\n")
+    while at < len(dump):
+        size = int.from_bytes(dump[at + 1:at + 5], "big")
+        if dump[at:at + 1] == b"R":
+            found.add(dump[at + 5:at + 5 + size])
+        at += 5 + size
+    return found
+
+
+@test
+def a_certificate_registered_on_one_node_is_resolved_by_all_with_the_same_bytes(place):
+    a, b, c = place.cluster(place.redis().url, "a", "b", "c")
+    for number in range(20):
+        a.register("--organisation", "ACME", "--number", str(number), "--ack", "all")
+        b.register("--key", f"chosen {number}", "--ack", "all")
+    for node in (a, b, c):
+        equal(len(records(node)), 40)
+    equal(records(a), records(b))
+    equal(records(a), records(c))
+
+
+@test
+def a_revocation_and_a_rotation_reach_every_node(place):
+    a, b, c = place.cluster(place.redis().url, "a", "b", "c")
+    a.register("--key", "one", "--ack", "all")
+    a.register("--key", "two", "--ack", "all")
+    b.done("revoke", "one", "--ack", "all")
+    c.done("rotate", "two", "--out", place.path("two.cert"), "--ack", "all")
+    for node in (a, b, c):
+        equal(node.run("resolve", "one").status, REFUSED)
+    equal(len({node.resolves("two")["client_public_key"] for node in (a, b, c)}), 1)
+    equal(records(a), records(c))
+
+
+@test
+def a_chosen_key_is_given_to_one_of_all_who_ask_at_once(place):
+    nodes = place.cluster(place.redis().url, "a", "b", "c")
+    admins = [node.admin() for node in nodes]
+    for number in range(50):
+        for admin in admins:
+            admin.send("register", storage_key=f"name {number}", organisation="X")
+    refusals = []
+    for admin in admins:
+        for number in range(50):
+            reply, _ = admin.receive()
+            refusals.append(reply.get("error"))
+    equal(refusals.count(None), 50)
+    equal(refusals.count("taken"), 100)
+    settle(nodes)
+    equal(nodes[0].objects("list", "--conflicts"), [])
+
+
+@test
+def without_redis_changes_are_accepted_and_replicated_when_it_is_back(place):
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    redis.kill()
+    until(lambda: a.replication()["state"] == "away", "the node sees that Redis is away")
+    result = a.run("register", "--number", "1", "--out", place.path("1.cert")).ended(DONE)
+    contains(result.err, "will be replicated when Redis is back")
+    a.run("register", "--key", "name", "--out", place.path("2.cert")).ended(
+        REFUSED, "cannot be promised")
+    until(lambda: a.replication()["outbox"] == 1, "it rests in the outbox")
+    a.kill()
+    a.start()
+    redis.start()
+    settle([a, b])
+    equal(len(records(b)), 1)
+    until(lambda: a.knows(2), "chosen keys can be registered again")
+
+
+@test
+def a_wiped_redis_loses_nothing(place):
+    redis = place.redis()
+    nodes = place.cluster(redis.url, "a", "b", "c")
+    for number in range(30):
+        nodes[number % 3].register("--number", str(number))
+    nodes[0].done("register", "--key", "kept", "--out", place.path("kept.cert"))
+    before = nodes[0].replication()["epoch"]
+    redis.kill().start()
+    until(lambda: all(node.replication()["epoch"] != before for node in nodes), "a new epoch")
+    settle(nodes)
+    until(lambda: nodes[1].knows(3), "chosen keys can be registered again")
+    nodes[1].run("register", "--key", "kept", "--out", place.path("x.cert")).ended(
+        REFUSED, "belongs to another certificate")
+    equal([len(records(node)) for node in nodes], [31, 31, 31])
+
+
+@test
+def what_one_node_alone_had_when_redis_was_wiped_reaches_all(place):
+    """It was in the log, acknowledged, and no other node had read it yet."""
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    b.process.send_signal(signal.SIGSTOP)
+    a.register("--number", "1")
+    a.register("--key", "name")
+    b.kill()
+    redis.kill().start()
+    b.start()
+    settle([a, b])
+    equal(len(records(b)), 2)
+    until(lambda: b.knows(2), "chosen keys can be registered again")
+    b.run("register", "--key", "name", "--out", place.path("x.cert")).ended(REFUSED)
+
+
+@test
+def chosen_keys_wait_for_a_member_that_has_not_been_heard_since_redis_was_wiped(place):
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    b.process.send_signal(signal.SIGSTOP)
+    redis.kill().start()
+    until(lambda: a.replication()["state"] == "live", "the node is back")
+    time.sleep(1)
+    a.run("register", "--key", "name", "--out", place.path("1.cert")).ended(
+        REFUSED, "cannot be promised")
+    a.run("forget", "b").ended(REFUSED) if a.knows(2) else None
+    b.kill()
+    until(lambda: a.run("forget", "b").status == DONE, "a node that is down is forgotten")
+    until(lambda: a.knows(1), "chosen keys can be registered without it")
+    a.done("register", "--key", "name", "--out", place.path("1.cert"))
+    a.run("forget", "nobody").ended(REFUSED, "no member")
+    a.run("forget", "a").ended(USAGE)
+
+
+@test
+def a_new_node_gets_everything_and_one_that_was_away_past_the_log_what_it_missed(place):
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    admin = a.admin()
+    for number in range(2000):
+        admin.send("register", client_number=str(number), server_key="shared")
+    for number in range(2000):
+        admin.receive()
+    b.stop()
+    for number in range(10):
+        a.register("--number", f"more {number}")
+    redis.call("XTRIM", "{curvekv:t}:log", "MAXLEN", "0")
+    b.start()
+    c = place.member(redis.url, "c")
+    settle([a, b, c])
+    equal(len(records(c)), 2010)
+    equal(records(a), records(b))
+    true(c.replication()["counters"]["repair_records_received"] >= 2000)
+
+
+@test
+def forged_and_damaged_messages_change_nothing(place):
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    a.register("--key", "one", "--ack", "all")
+    key = "{curvekv:t}:log"
+    redis.call("COPY", key, "saved")
+    a.done("revoke", "one", "--ack", "all")
+    epoch = b.replication()["epoch"]
+    old = redis.call("EVAL", "return redis.call('XRANGE','saved','-','+')[1][2][2]", "0")
+    true(old)
+    publish = ("local e = redis.call('XRANGE','saved','-','+')[1][2][2] "
+               "for i = 1, 40 do "
+               "redis.call('PUBLISH', ARGV[1], ARGV[2]..struct.pack('>I8', i)..e) "
+               "redis.call('PUBLISH', ARGV[1], ARGV[2]..struct.pack('>I8', i)..e:sub(1,-2)..'x') "
+               "redis.call('PUBLISH', ARGV[1], ARGV[2]..struct.pack('>I8', 2^40)..e) "
+               "redis.call('PUBLISH', ARGV[1], ARGV[2]..'short') "
+               "redis.call('PUBLISH', ARGV[1], 'ffffffffffffffff'..struct.pack('>I8', i)..e) "
+               "redis.call('PUBLISH', ARGV[3], e:sub(1, i)) redis.call('PUBLISH', ARGV[3], e) end")
+    redis.call("EVAL", publish, "0", key, epoch, "{curvekv:t}:nodes")
+    redis.call("XADD", key, "3-1", "e", "no message at all")
+    redis.call("XADD", key, "900000-1", "x", "y")
+    for node in (a, b):
+        equal(node.run("resolve", "one").status, REFUSED)
+    b.register("--number", "2")
+    settle([a, b])
+    true(sum(node.replication()["counters"]["forged"] for node in (a, b)) > 0)
+    equal(records(a), records(b))
+    equal(b.run("resolve", "one").status, REFUSED)
+
+
+@test
+def who_had_not_applied_a_change_is_named(place):
+    a, b, c = place.cluster(place.redis().url, "a", "b", "c")
+    c.process.send_signal(signal.SIGSTOP)
+    try:
+        result = a.run("register", "--key", "k", "--out", place.path("k.cert"), "--ack", "all",
+                       "--wait", "1")
+        result.ended(NOT_REPLICATED, "so far only 'logged'", "by node 'c'")
+        lacks(result.err, "'b'")
+    finally:
+        c.process.send_signal(signal.SIGCONT)
+    until(lambda: c.resolves("k"), "it goes on by itself")
+
+
+@test
+def another_cluster_key_and_a_copied_directory_are_refused(place):
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    other = place.node("--cluster", "t", "--redis", redis.url, name="other")
+    contains(until(lambda: other.replication()["reason"], "a reason"), "another cluster key")
+    b.stop()
+    shutil.copytree(b.data, place.path("b2"),
+                    ignore=shutil.ignore_patterns("*.sock", "*.filter"))
+    b.start()
+    until(lambda: b.knows(2), "the first one runs")
+    double = place.member(redis.url, "b2")
+    until(lambda: double.replication()["state"] == "refused", "the double is refused")
+    contains(double.replication()["reason"], "same node id")
+    double.run("register", "--number", "1", "--out", place.path("x.cert")).ended(
+        REFUSED, "same node id")
+    equal(b.replication()["state"], "live")
+
+
+@test
+def what_is_wrong_with_redis_is_said_in_a_sentence(place):
+    secured = place.redis("--requirepass", "hush hush", name="secured")
+    node = place.member(secured.url, "a")
+    contains(until(lambda: node.replication()["reason"], "a reason"), "wants a password")
+    wrong = place.member(f"unix://:wrong@{secured.socket}", "b")
+    contains(until(lambda: wrong.replication()["reason"], "a reason"), "refuses this")
+    right = place.member(secured.url, "c", "--redis-password-file",
+                         write(place.path("pw"), "hush hush\n", 0o600))
+    until(lambda: right.replication()["state"] == "live", "the password of the file")
+    given = place.member(f"unix://:hush%20hush@{secured.socket}", "d")
+    until(lambda: given.replication()["state"] == "live", "the password of the URL")
+    lacks(read(f"/proc/{given.process.pid}/cmdline").decode(), "hush")
+    lacks(given.log() + json.dumps(given.status()), "hush")
+    replica = place.redis("--replicaof", "127.0.0.1", "1", "--replica-serve-stale-data", "yes",
+                          name="replica")
+    reader = place.member(replica.url, "e")
+    contains(until(lambda: reader.replication()["reason"], "a reason"), "read-only replica")
+    absent = place.member("unix:///nowhere.sock", "f")
+    contains(until(lambda: absent.replication()["reason"], "a reason"), "cannot connect")
+    full = place.redis("--maxmemory", "1", name="full")
+    starved = place.member(full.url, "g")
+    contains(until(lambda: starved.replication()["reason"], "a reason"), "out of memory")
+    for served in (node, wrong, reader, absent, starved):
+        served.done("register", "--number", "1", "--out", place.path("x.cert"), "--force")
+    node.stop()
+    run("serve", "--data", place.path("z"), "--redis", "rediss://x").ended(REFUSED, "TLS")
+    run("serve", "--data", place.path("z"), "--redis", "http://x").ended(REFUSED, "redis://")
+
+
+@test
+def the_smallest_acl_of_the_readme_is_enough(place):
+    readme = read(os.path.join(ROOT, "README.md")).decode()
+    line = next(line.strip() for line in readme.splitlines() if "ACL SETUSER curvekv" in line)
+    redis = place.redis()
+    rule = line.split("ACL SETUSER ")[1].replace("NAME", "t").replace(">PASSWORD", ">pw")
+    equal(redis.call("ACL", "SETUSER", *rule.split()), "OK")
+    a, b = place.cluster(f"unix://curvekv:pw@{redis.socket}", "a", "b")
+    a.register("--key", "k", "--ack", "all")
+    redis.call("XTRIM", "{curvekv:t}:log", "MAXLEN", "0")
+    c = place.member(f"unix://curvekv:pw@{redis.socket}", "c")
+    settle([a, b, c])
+    true(c.resolves("k"))
+
+
+@test
+def no_secret_is_in_redis_the_stores_or_the_logs(place):
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    secrets = [read(place.cluster_key())]
+    for number in range(50):
+        path = place.path(f"{number}.cert")
+        a.done("register", "--number", str(number), "--out", path, "--ack", "all")
+        text = read(path).decode()
+        for name in ("secret-key", "hello-key"):
+            found = [line.split('"')[1] for line in text.splitlines() if name in line]
+            equal(len(found), 1, name)
+            secrets += [found[0].encode(), z85.decode(found[0])]
+    redis.call("SAVE")
+    places = [read(os.path.join(redis.directory, "dump.rdb"))]
+    for node in (a, b):
+        places += [read(os.path.join(node.data, "certificates.mdb")), node.log().encode()]
+    for secret in secrets:
+        for content in places:
+            true(secret not in content, "a secret was found")
+
+
+main()
