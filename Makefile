@@ -6,6 +6,7 @@
 #   make bench          measured beside bare LMDB, in one run
 #   make check-asan     unit and system tests under AddressSanitizer and UBSan
 #   make check-tsan     the same under ThreadSanitizer
+#   make faults         a cluster under every fault we know, SECONDS (180)
 #   make fuzz           every fuzz target for FUZZ_SECONDS (30)
 #   make lint           clang-format, clang-tidy, cppcheck
 #   make install        PREFIX (/usr/local), DESTDIR
@@ -14,6 +15,8 @@ VARIANT ?= release
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 30
+SECONDS ?= 180
+SEED ?=
 VERSION = 0.1.0
 SOVERSION = 0
 B = build/$(VARIANT)
@@ -113,6 +116,11 @@ check-asan check-tsan: check-%: packages
 
 .PHONY: tests
 tests: $(UNIT_TESTS)
+
+.PHONY: faults
+faults: packages
+	@$(MAKE) --no-print-directory VARIANT=$(VARIANT) all
+	@CURVEKV=$(CURDIR)/$B/curvekv tests/faults/run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 .PHONY: fuzz
 fuzz: packages
