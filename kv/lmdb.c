@@ -696,8 +696,8 @@ static int lmdb_walk_range(struct ckv_kv_txn *txn, uint64_t first, uint64_t last
     const struct lmdb *lmdb = lmdb_of(txn->kv);
     MDB_txn *mdb = txn_of(txn)->mdb;
     MDB_cursor *cursor;
-    MDB_val hash = value_of(&first, sizeof(first)), position;
-    struct ckv_octets record;
+    MDB_val hash = value_of(&first, sizeof(first)), position = { 0, NULL };
+    struct ckv_octets record = { NULL, 0 };
     struct ckv_certificate certificate;
     int rc = error_of(mdb_cursor_open(mdb, lmdb->by_storage_key, &cursor));
     if (rc != CKV_OK)

@@ -335,7 +335,7 @@ static int apply_forget(struct operation *self, struct ckv_kv_txn *txn)
 {
     uint8_t id[sizeof(self->forgotten)];
     ckv_put64(id, self->forgotten);
-    int rc = ckv_members_del(txn, self->forgotten);
+    int rc = ckv_members_put(txn, self->forgotten, "");
     return rc == CKV_OK ? put_in_outbox(self, txn, CKV_OUTBOX_FORGET, ckv_octets(id, sizeof(id)))
                         : rc;
 }

@@ -113,10 +113,9 @@ static int add_ack(const struct ckv_arguments *arguments, json_t *request)
 static int check_ack(const struct ckv_arguments *arguments, const json_t *reply)
 {
     static const char *const levels[] = { "local", "logged", "all" };
-    const json_t *laggards = json_object_get(reply, "not_applied"), *name;
+    const json_t *laggards = json_object_get(reply, "not_applied");
     const char *reached = json_string_value(json_object_get(reply, "ack"));
     int reached_level = 0, wanted_level = 0;
-    size_t i;
     for (int level = 0; level < 3; level++) {
         if (reached && strcmp(reached, levels[level]) == 0)
             reached_level = level;
@@ -130,8 +129,9 @@ static int check_ack(const struct ckv_arguments *arguments, const json_t *reply)
         return CKV_EXIT_DONE;
     fprintf(stderr, "curvekv: done and durable, but so far only '%s'; it goes on by itself\n",
             levels[reached_level]);
-    json_array_foreach((json_t *)laggards, i, name)
-        fprintf(stderr, "curvekv: not applied yet by node '%s'\n", json_string_value(name));
+    for (size_t i = 0; i < json_array_size(laggards); i++)
+        fprintf(stderr, "curvekv: not applied yet by node '%s'\n",
+                json_string_value(json_array_get(laggards, i)));
     return CKV_EXIT_NOT_REPLICATED;
 }
 

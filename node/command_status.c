@@ -69,14 +69,13 @@ static void print_replication(const json_t *status)
 
 static void print_nodes(const json_t *status)
 {
-    const json_t *nodes = json_object_get(status, "nodes"), *node;
-    size_t i;
+    const json_t *nodes = json_object_get(status, "nodes");
     if (json_array_size(nodes) == 0)
         return;
     printf("\n%-16s  %-16s  %-11s  %9s  %6s  %12s  %6s  %s\n", "NODE", "ID", "STATE", "SEQUENCE",
            "LAG", "CERTIFICATES", "OUTBOX", "DIGEST");
-    json_array_foreach((json_t *)nodes, i, node)
-    {
+    for (size_t i = 0; i < json_array_size(nodes); i++) {
+        const json_t *node = json_array_get(nodes, i);
         const json_t *equal = json_object_get(node, "equal");
         bool is_this = json_is_true(json_object_get(node, "this"));
         printf("%-16s  %-16s  %-11s  %9lld  %6lld  %12lld  %6lld  %s\n", text(node, "node"),

@@ -84,7 +84,7 @@ static int apply_item(struct entries *self, struct ckv_kv_txn *txn, const struct
     if (rc == CKV_OK && item->type == CKV_MESSAGE_RECORD)
         rc = merge_record(self, txn, octets);
     else if (rc == CKV_OK && item->type == CKV_MESSAGE_FORGET)
-        rc = ckv_members_del(txn, ckv_get64(octets.data));
+        rc = ckv_members_put(txn, ckv_get64(octets.data), "");
     return rc == CKV_ERROR_ARRAY_KEY ? CKV_OK : rc; /* not for this store, as in an import */
 }
 
@@ -192,7 +192,7 @@ static void take_entry(struct ckv_replicator *self, uint64_t sequence, struct ck
             return;
         }
         if (message.type == CKV_MESSAGE_FORGET)
-            ckv_members_remove(&self->members, ckv_get64(message.payload.data));
+            ckv_members_forget(&self->members, ckv_get64(message.payload.data));
         batch->notify = batch->notify || (message.flags & CKV_MESSAGE_NOTIFY);
     }
     self->position.sequence = sequence;

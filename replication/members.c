@@ -28,6 +28,13 @@ struct ckv_member *ckv_members_named(struct ckv_members *self, struct ckv_octets
     return ckv_text_unhex(id, sizeof(id), text) ? ckv_members_find(self, ckv_get64(id)) : NULL;
 }
 
+static void remember(struct ckv_members *self, uint64_t id)
+{
+    for (size_t i = 0; i < self->forgotten_count; i++)
+        if (self->forgotten[i] == id)
+            self->forgotten[i] = self->forgotten[--self->forgotten_count];
+}
+
 struct ckv_member *ckv_members_add(struct ckv_members *self, uint64_t id)
 {
     struct ckv_member *found = ckv_members_find(self, id);
@@ -35,17 +42,46 @@ struct ckv_member *ckv_members_add(struct ckv_members *self, uint64_t id)
         return found;
     if (self->count == CKV_MEMBERS_MAX)
         return NULL;
+    remember(self, id);
     found = &self->list[self->count++];
     *found = (struct ckv_member){ .id = id };
     snprintf(found->name, sizeof(found->name), "%016llx", (unsigned long long)id);
     return found;
 }
 
-void ckv_members_remove(struct ckv_members *self, uint64_t id)
+bool ckv_members_has_forgotten(const struct ckv_members *self, uint64_t id)
+{
+    for (size_t i = 0; i < self->forgotten_count; i++)
+        if (self->forgotten[i] == id)
+            return true;
+    return false;
+}
+
+void ckv_members_forget(struct ckv_members *self, uint64_t id)
 {
     struct ckv_member *found = ckv_members_find(self, id);
     if (found)
         *found = self->list[--self->count];
+    if (!ckv_members_has_forgotten(self, id) && self->forgotten_count < CKV_FORGOTTEN_MAX)
+        self->forgotten[self->forgotten_count++] = id;
+}
+
+static int write_one(struct ckv_buffer *buffer, uint64_t id, uint8_t is_member)
+{
+    uint8_t item[CKV_MEMBERSHIP_SIZE];
+    ckv_put64(item, id);
+    item[8] = is_member;
+    return ckv_buffer_add(buffer, ckv_octets(item, sizeof(item)));
+}
+
+int ckv_members_write(const struct ckv_members *self, struct ckv_buffer *buffer)
+{
+    int rc = CKV_OK;
+    for (size_t i = 0; i < self->count && rc == CKV_OK; i++)
+        rc = write_one(buffer, self->list[i].id, 1);
+    for (size_t i = 0; i < self->forgotten_count && rc == CKV_OK; i++)
+        rc = write_one(buffer, self->forgotten[i], 0);
+    return rc;
 }
 
 int ckv_members_open(struct ckv_members *self, struct ckv_kv *kv, uint64_t self_id,
@@ -53,13 +89,18 @@ int ckv_members_open(struct ckv_members *self, struct ckv_kv *kv, uint64_t self_
 {
     struct ckv_kv_txn *txn;
     struct ckv_octets key = ckv_octets(NULL, 0), name;
-    self->count = 0;
+    self->count = self->forgotten_count = 0;
     int rc = ckv_kv_begin(kv, CKV_KV_READ, &txn);
     if (rc != CKV_OK)
         return rc;
     while ((rc = ckv_kv_table_next(txn, CKV_KV_MEMBERS, &key, &name)) == CKV_OK) {
-        struct ckv_member *member =
-            key.size == sizeof(uint64_t) ? ckv_members_add(self, ckv_get64(key.data)) : NULL;
+        if (key.size != sizeof(uint64_t))
+            continue;
+        if (name.size == 0) {
+            ckv_members_forget(self, ckv_get64(key.data));
+            continue;
+        }
+        struct ckv_member *member = ckv_members_add(self, ckv_get64(key.data));
         if (member)
             set_text(member->name, sizeof(member->name), name);
     }
@@ -124,11 +165,4 @@ int ckv_members_put(struct ckv_kv_txn *txn, uint64_t id, const char *name)
     ckv_put64(key, id);
     return ckv_kv_table_put(txn, CKV_KV_MEMBERS, ckv_octets(key, sizeof(key)),
                             ckv_octets_text(name));
-}
-
-int ckv_members_del(struct ckv_kv_txn *txn, uint64_t id)
-{
-    uint8_t key[sizeof(id)];
-    ckv_put64(key, id);
-    return ckv_kv_table_del(txn, CKV_KV_MEMBERS, ckv_octets(key, sizeof(key)));
 }

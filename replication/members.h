@@ -1,7 +1,9 @@
 /*  members: the nodes of the cluster, as this node knows them.
 
-    Who is a member is kept in the store (CKV_KV_MEMBERS: node id -> name), since a promise of
-    uniqueness must count those who are away, too: see ckv_members_agree. How a member is comes
+    Who is a member is kept in the store (CKV_KV_MEMBERS: node id -> name; an empty name: forgotten),
+    since a promise of uniqueness must count those who are away, too: see ckv_members_agree. Nodes
+    whose sums of members differ tell each other whom they know, and whom they were told to forget;
+    being forgotten goes before being known, but whoever is heard is a member. How a member is comes
     from its announcements and is kept in memory; without one for its time to live it is down.
 
     Belongs to the replicator's thread.
@@ -11,7 +13,7 @@
 
 #include "replication/message.h"
 
-enum { CKV_MEMBERS_MAX = 256 };
+enum { CKV_MEMBERS_MAX = 256, CKV_FORGOTTEN_MAX = 256 };
 
 struct ckv_member {
     uint64_t id;
@@ -27,6 +29,8 @@ struct ckv_member {
 struct ckv_members {
     struct ckv_member list[CKV_MEMBERS_MAX];
     size_t count;
+    uint64_t forgotten[CKV_FORGOTTEN_MAX]; /* ids */
+    size_t forgotten_count;
 };
 
 /*  Reads who is a member from the store; SELF_ID is one always.  */
@@ -38,9 +42,13 @@ struct ckv_member *ckv_members_find(struct ckv_members *self, uint64_t id);
 /*  By name or by 16 hex digits.  */
 struct ckv_member *ckv_members_named(struct ckv_members *self, struct ckv_octets text);
 
-/*  Adds ID; NULL when there are too many.  */
+/*  Adds ID, which is not forgotten any more; NULL when there are too many. Forgetting removes it.  */
 struct ckv_member *ckv_members_add(struct ckv_members *self, uint64_t id);
-void ckv_members_remove(struct ckv_members *self, uint64_t id);
+void ckv_members_forget(struct ckv_members *self, uint64_t id);
+bool ckv_members_has_forgotten(const struct ckv_members *self, uint64_t id);
+
+/*  Writes everyone known and forgotten, as a payload of MEMBERS.  */
+int ckv_members_write(const struct ckv_members *self, struct ckv_buffer *buffer);
 
 /*  Takes note of an announcement. Returns 1, or 0 for a repeated one.  */
 int ckv_members_hear(struct ckv_member *self, const struct ckv_message *message,
@@ -56,8 +64,7 @@ uint64_t ckv_members_sum(const struct ckv_members *self);
 bool ckv_members_agree(const struct ckv_members *self, uint64_t self_id, uint64_t epoch,
                        uint64_t now_ms);
 
-/*  Rows, in a write transaction.  */
+/*  The row of a member, or with an empty NAME of one that is forgotten, in a write transaction.  */
 int ckv_members_put(struct ckv_kv_txn *txn, uint64_t id, const char *name);
-int ckv_members_del(struct ckv_kv_txn *txn, uint64_t id);
 
 #endif

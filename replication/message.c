@@ -15,7 +15,7 @@ static void mac_of(uint8_t mac[CKV_MESSAGE_MAC_SIZE], struct ckv_octets octets,
 
 static bool is_type(uint8_t type)
 {
-    return type && strchr("RFAPDdNnG", type);
+    return type && strchr("RFAPMDdNnG", type);
 }
 
 int ckv_message_read(struct ckv_message *self, const struct ckv_cluster_key *cluster_key,
@@ -128,6 +128,18 @@ static const uint8_t *take(struct ckv_octets *payload, size_t size)
     payload->data += size;
     payload->size -= size;
     return front;
+}
+
+int ckv_membership_next(struct ckv_octets *payload, struct ckv_membership *item)
+{
+    if (payload->size == 0)
+        return 0;
+    const uint8_t *octets = take(payload, CKV_MEMBERSHIP_SIZE);
+    if (!octets || octets[8] > 1)
+        return CKV_ERROR_MESSAGE;
+    item->id = ckv_get64(octets);
+    item->is_member = octets[8] == 1;
+    return 1;
 }
 
 int ckv_digests_item_next(struct ckv_octets *payload, struct ckv_digests_item *item)

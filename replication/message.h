@@ -15,6 +15,7 @@
     | FORGET       | log                    | 8 octets: the id of a node that is no member any more |
     | ANNOUNCEMENT | channel of nodes       | struct ckv_announcement_wire, name, endpoint        |
     | APPLIED      | channel of nodes       | epoch, sequence                                     |
+    | MEMBERS      | channel of nodes       | *( id 8OCTET, 1OCTET: 1 a member, 0 forgotten )     |
     | ASK_DIGESTS  | channel of one node    | 256 digests: the sum of each row of range digests   |
     | DIGESTS      | the same, back         | *( row 1OCTET, 64 digests ), of rows that differ    |
     | ASK_RANGES   | channel of one node    | *( range 2OCTET, count 2OCTET, *id 8OCTET )         |
@@ -38,6 +39,7 @@ enum ckv_message_type {
     CKV_MESSAGE_FORGET = 'F',
     CKV_MESSAGE_ANNOUNCEMENT = 'A',
     CKV_MESSAGE_APPLIED = 'P',
+    CKV_MESSAGE_MEMBERS = 'M',
     CKV_MESSAGE_ASK_DIGESTS = 'D',
     CKV_MESSAGE_DIGESTS = 'd',
     CKV_MESSAGE_ASK_RANGES = 'N',
@@ -130,6 +132,15 @@ int ckv_announcement_write(const struct ckv_announcement *self, struct ckv_buffe
 
 /*  ---- the other payloads: each takes the next item off the front of PAYLOAD. Return 1, 0 at the
     end, or CKV_ERROR_MESSAGE ----  */
+
+struct ckv_membership {
+    uint64_t id;
+    bool is_member; /* else forgotten */
+};
+
+enum { CKV_MEMBERSHIP_SIZE = 8 + 1 };
+
+int ckv_membership_next(struct ckv_octets *payload, struct ckv_membership *item);
 
 struct ckv_digests_item {
     unsigned row;

@@ -68,8 +68,6 @@ struct ckv_replicator {
     struct ckv_channel_names names;
     uint64_t instance, started, numbers; /* numbers: of messages */
     pthread_t thread;
-    atomic_bool stop, live, refused;
-    int wake; /* eventfd */
 
     pthread_mutex_t lock; /* over mailbox and status */
     struct mailbox mailbox;
@@ -78,14 +76,11 @@ struct ckv_replicator {
     /*  All below is the thread's own.  */
     struct ckv_kv_txn *txn; /* for reading */
     struct ckv_channel channel;
-    bool broken; /* the connection is to be given up */
     char reason[CKV_REASON_MAX];
-    enum ckv_replication_state state;
     struct ckv_members members;
     struct ckv_replication_counters counters;
     uint64_t counted_ms, announced_ms, probed_ms, answered_ms, heard_self_ms, connected_ms;
     struct pending *first_pending, *last_pending;
-    unsigned appends;
 
     /*  register  */
     uint64_t sent;                  /* outbox rows up to this are sent on this connection */
@@ -93,28 +88,36 @@ struct ckv_replicator {
     struct ckv_delivery *waiting, **waiting_end; /* for the log, in the order of their rows */
     struct ckv_delivery *spreading;              /* for all nodes */
     uint64_t outbox;                             /* rows, as last counted */
-    bool instance_set;
     uint64_t resend_ms;
 
     /*  apply  */
     struct ckv_position position; /* up to what was handed to the writer */
     struct ckv_position applied;  /* up to what is committed */
     uint64_t head;                /* of the log, as last heard */
-    bool filling, fill_asked;
-    uint64_t fill_head;   /* head when the log was asked */
-    uint64_t passed_over; /* the highest sequence that the channel brought too early */
-    uint64_t probed_head; /* what the last probe said */
-    uint64_t fill_at_ms;  /* not before, after a failed write */
+    uint64_t fill_head;           /* head when the log was asked */
+    uint64_t passed_over;         /* the highest sequence that the channel brought too early */
+    uint64_t probed_head;         /* what the last probe said */
+    uint64_t fill_at_ms;          /* not before, after a failed write */
     struct entries *gathered;
     size_t applying;              /* octets at the writer */
-    unsigned batches;             /* at the writer */
     struct ckv_announcement said; /* last */
 
     /*  repair  */
     struct repair *repair;
     uint64_t repair_not_before_ms, lonely_since_ms;
     uint64_t leaving; /* an epoch that is to be left */
-    bool nudged;
+
+    /*  The small ones together, for want of holes.  */
+    enum ckv_replication_state state;
+    unsigned appends; /* calls of the script under way */
+    unsigned batches; /* at the writer */
+    int wake;         /* eventfd */
+    bool broken;      /* the connection is to be given up */
+    bool instance_set;
+    bool members_differ; /* a peer knows others */
+    bool filling, fill_asked;
+    bool nudged;                     /* a peer wants to be repaired with */
+    atomic_bool stop, live, refused; /* other threads read these */
 };
 
 /*  replicator.c  */

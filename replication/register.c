@@ -193,56 +193,78 @@ static int write_entry(struct ckv_replicator *self, const struct ckv_outbox_row 
     return rc == CKV_OK ? ckv_message_end(buffer, start, self->options.cluster_key) : rc;
 }
 
+/*  Rows for one call. A reserved one goes by itself, since the script marks its name.  */
+struct load {
+    struct ckv_buffer entries;
+    size_t ends[APPEND_ENTRIES];
+    unsigned count;
+    uint64_t numbers[APPEND_ENTRIES];
+    bool reserved;
+    struct ckv_certificate certificate; /* of the last row; a view of the read transaction */
+};
+
+/*  Adds one row. Returns CKV_ERROR_NOT_FOUND when none is left, or none fits.  */
+static int add_row(struct ckv_replicator *self, struct load *load)
+{
+    struct ckv_outbox_row row;
+    int rc = ckv_outbox_next(self->txn, self->sent, &row);
+    if (rc != CKV_OK)
+        return rc;
+    load->reserved = row.flags & CKV_OUTBOX_RESERVED;
+    if (load->reserved && load->count) {
+        load->reserved = false;
+        return CKV_ERROR_NOT_FOUND;
+    }
+    size_t before = load->entries.size;
+    rc = write_entry(self, &row, &load->entries, &load->certificate);
+    if (rc == CKV_ERROR_MEMORY)
+        return rc;
+    self->sent = row.number;
+    if (rc != CKV_OK) {
+        load->entries.size = before;
+        load->reserved = false;
+        ckv_log(CKV_LOG_WARNING, "a change in the outbox cannot be sent: %s", ckv_strerror(rc));
+        return CKV_OK;
+    }
+    load->numbers[load->count] = row.number;
+    load->ends[load->count++] = load->entries.size;
+    return CKV_OK;
+}
+
+static int send_load(struct ckv_replicator *self, const struct load *load)
+{
+    struct call call;
+    const struct ckv_certificate *certificate = &load->certificate;
+    struct pending *pending = ckv_parts_pending(PENDING_APPEND);
+    size_t start = 0;
+    if (load->reserved)
+        begin_call(&call, self, "append", certificate->created, certificate->created_by,
+                   certificate->storage_key);
+    else
+        begin_call(&call, self, "append", 0, 0, ckv_octets(NULL, 0));
+    for (unsigned i = 0; i < load->count; i++) {
+        add_argument(&call, load->entries.data + start, load->ends[i] - start);
+        start = load->ends[i];
+    }
+    if (pending) {
+        pending->count = load->count;
+        memcpy(pending->numbers, load->numbers, sizeof(pending->numbers));
+    }
+    return send_call(self, &call, pending);
+}
+
 /*  Gathers rows for one call and sends it. Returns whether there may be more.  */
 static bool append_some(struct ckv_replicator *self)
 {
-    struct ckv_buffer buffer = { 0 };
-    struct ckv_outbox_row row;
-    struct ckv_certificate certificate;
-    struct pending *pending = ckv_parts_pending(PENDING_APPEND);
-    struct ckv_octets name = { NULL, 0 };
-    struct call call;
-    size_t ends[APPEND_ENTRIES];
-    uint64_t created = 0, created_by = 0;
-    int rc = pending ? CKV_OK : CKV_ERROR_MEMORY;
-    while (rc == CKV_OK && pending->count < APPEND_ENTRIES && buffer.size < APPEND_OCTETS) {
-        rc = ckv_outbox_next(self->txn, self->sent, &row);
-        bool reserved = rc == CKV_OK && (row.flags & CKV_OUTBOX_RESERVED);
-        if (rc != CKV_OK || (reserved && pending->count))
-            break;
-        self->sent = row.number;
-        rc = write_entry(self, &row, &buffer, &certificate);
-        if (rc == CKV_ERROR_MEMORY)
-            break;
-        if (rc != CKV_OK) {
-            ckv_log(CKV_LOG_WARNING, "a change in the outbox cannot be sent: %s", ckv_strerror(rc));
-            rc = CKV_OK;
-            continue;
-        }
-        pending->numbers[pending->count] = row.number;
-        ends[pending->count++] = buffer.size;
-        if (reserved) {
-            name = certificate.storage_key;
-            created = certificate.created;
-            created_by = certificate.created_by;
-            break;
-        }
-    }
-    if (!pending || !pending->count) {
-        free(pending);
-        ckv_buffer_clear(&buffer);
-        return false;
-    }
-    begin_call(&call, self, "append", created, created_by, name);
-    for (unsigned i = 0; i < pending->count; i++) {
-        size_t start = i ? ends[i - 1] : 0;
-        add_argument(&call, buffer.data + start, ends[i] - start);
-    }
-    rc = send_call(self, &call, pending);
-    if (rc == CKV_OK)
-        self->appends++;
-    ckv_buffer_clear(&buffer);
-    return rc == CKV_OK;
+    struct load load = { .count = 0 };
+    int rc = CKV_OK;
+    while (rc == CKV_OK && load.count < APPEND_ENTRIES && load.entries.size < APPEND_OCTETS &&
+           !load.reserved)
+        rc = add_row(self, &load);
+    bool sent = load.count && send_load(self, &load) == CKV_OK;
+    self->appends += sent;
+    ckv_buffer_clear(&load.entries);
+    return sent;
 }
 
 /*  The first row of the outbox; 0 when it is empty.  */

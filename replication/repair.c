@@ -607,6 +607,24 @@ void ckv_repair_tick(struct ckv_replicator *self, uint64_t now_ms)
     }
 }
 
+/*  Takes an answer of the peer, if it was asked for.  */
+static void take_answer(struct ckv_replicator *self, const struct ckv_message *message)
+{
+    struct repair *repair = self->repair;
+    struct ask *ask = NULL;
+    repair->heard_ms = ckv_replicator_now();
+    for (int i = 0; i < ASKS_MAX; i++)
+        if (repair->asks[i].number && repair->asks[i].number == message->number)
+            ask = &repair->asks[i];
+    if (message->type == CKV_MESSAGE_RANGES && ask)
+        take_ranges(self, ask, message->payload);
+    else if (message->type == CKV_MESSAGE_DIGESTS && message->number == repair->number &&
+             !repair->has_digests)
+        take_digests(self, message->payload);
+    if (self->repair) /* or it has been given up */
+        advance(self, ckv_replicator_now());
+}
+
 void ckv_repair_message(struct ckv_replicator *self, const struct ckv_message *message)
 {
     struct repair *repair = self->repair;
@@ -618,15 +636,6 @@ void ckv_repair_message(struct ckv_replicator *self, const struct ckv_message *m
     } else if (message->type == CKV_MESSAGE_NUDGE) {
         self->nudged = true;
     } else if (repair && message->sender == repair->peer) {
-        repair->heard_ms = ckv_replicator_now();
-        if (message->type == CKV_MESSAGE_DIGESTS && message->number == repair->number &&
-            !repair->has_digests)
-            take_digests(self, message->payload);
-        for (int i = 0; self->repair && i < ASKS_MAX; i++)
-            if (message->type == CKV_MESSAGE_RANGES && repair->asks[i].number &&
-                repair->asks[i].number == message->number)
-                take_ranges(self, &repair->asks[i], message->payload);
-        if (self->repair)
-            advance(self, repair->heard_ms);
+        take_answer(self, message);
     }
 }

@@ -161,18 +161,57 @@ static void member_put(struct ckv_write *write, int rc)
     free(write);
 }
 
-static void remember_member(struct ckv_replicator *self, const struct ckv_member *member)
+/*  Stores that ID is a member, or with an empty NAME that it is forgotten.  */
+static void store_member(struct ckv_replicator *self, uint64_t id, const char *name)
 {
     struct member_write *write = calloc(1, sizeof(*write));
     if (!write)
         return;
     write->write.apply = put_member;
     write->write.done = member_put;
-    write->id = member->id;
-    memcpy(write->name, member->name, sizeof(write->name));
+    write->id = id;
+    snprintf(write->name, sizeof(write->name), "%s", name);
+    ckv_writer_submit(self->options.writer, &write->write);
+}
+
+static void remember_member(struct ckv_replicator *self, const struct ckv_member *member)
+{
     ckv_log(CKV_LOG_INFO, "node '%s' (%016llx) is a member of the cluster", member->name,
             (unsigned long long)member->id);
-    ckv_writer_submit(self->options.writer, &write->write);
+    store_member(self, member->id, member->name);
+}
+
+/*  Tells the others whom this node knows, since one of them knows others.  */
+static void tell_members(struct ckv_replicator *self)
+{
+    struct ckv_buffer buffer = { 0 };
+    struct ckv_message message = ckv_parts_message(self, CKV_MESSAGE_MEMBERS);
+    if (ckv_message_begin(&buffer, &message, self->options.cluster_key) == CKV_OK &&
+        ckv_members_write(&self->members, &buffer) == CKV_OK &&
+        ckv_message_end(&buffer, 0, self->options.cluster_key) == CKV_OK)
+        ckv_parts_publish(self, self->names.nodes_channel, ckv_buffer_octets(&buffer));
+    ckv_buffer_clear(&buffer);
+    self->members_differ = false;
+}
+
+static void hear_members(struct ckv_replicator *self, const struct ckv_message *message)
+{
+    struct ckv_octets rest = message->payload;
+    struct ckv_membership item;
+    uint64_t now_ms = ckv_replicator_now();
+    while (ckv_membership_next(&rest, &item) == 1) {
+        struct ckv_member *known = ckv_members_find(&self->members, item.id);
+        bool live =
+            known && (item.id == self->options.node_id || ckv_member_is_live(known, now_ms));
+        if (!item.is_member && known && !live) {
+            ckv_members_forget(&self->members, item.id);
+            store_member(self, item.id, "");
+        } else if (item.is_member && !known &&
+                   !ckv_members_has_forgotten(&self->members, item.id) &&
+                   (known = ckv_members_add(&self->members, item.id))) {
+            remember_member(self, known);
+        }
+    }
 }
 
 /*  Compares a peer's digest with ours, when both speak of the same moment.  */
@@ -213,6 +252,8 @@ static void hear_announcement(struct ckv_replicator *self, const struct ckv_mess
         return;
     }
     compare_digest(self, member, now_ms);
+    if (said.members != ckv_members_sum(&self->members))
+        self->members_differ = true;
     if (said.flags & CKV_ANNOUNCES_ASKS)
         self->announced_ms = 0;
 }
@@ -244,6 +285,8 @@ static void hear(struct ckv_replicator *self, struct ckv_octets octets)
         return;
     else if (message.type == CKV_MESSAGE_APPLIED)
         hear_applied(self, &message);
+    else if (message.type == CKV_MESSAGE_MEMBERS)
+        hear_members(self, &message);
     else
         ckv_repair_message(self, &message);
 }
@@ -355,8 +398,11 @@ static void probe(struct ckv_replicator *self, uint64_t now_ms)
 static void tick(struct ckv_replicator *self)
 {
     uint64_t now_ms = ckv_replicator_now();
-    if (now_ms - self->announced_ms >= ANNOUNCE_MS)
+    if (now_ms - self->announced_ms >= ANNOUNCE_MS) {
         ckv_parts_announce(self, false);
+        if (self->members_differ)
+            tell_members(self);
+    }
     if (now_ms - self->probed_ms >= ANNOUNCE_MS)
         probe(self, now_ms);
     if (self->first_pending && now_ms - self->answered_ms > SILENCE_MS)
