@@ -113,7 +113,8 @@ static const struct entry entries[] = {
     { CKV_ERROR_UNAVAILABLE, "unavailable",
       "it cannot be promised now that no other node gives this storage key away; try again when "
       "'curvekv status' shows chosen keys as available, or let the key be derived" },
-    { CKV_ERROR_REDIS, "redis", "Redis is not reachable or refuses; see 'curvekv status'" },
+    { CKV_ERROR_REDIS, "redis",
+      "the Redis of the cluster is not reachable, or refuses; see 'curvekv status'" },
     { CKV_ERROR_NODE_ID, "node_id",
       "another node of the cluster has the same node id; was its directory copied? stop one, "
       "remove its node.id, and start it again" },

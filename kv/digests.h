@@ -61,7 +61,7 @@ static inline struct ckv_digest ckv_digest_get(const uint8_t octets[CKV_DIGEST_S
 /*  The range of a storage key, 0 to CKV_RANGES - 1.  */
 unsigned ckv_kv_range_of(const struct ckv_kv *self, struct ckv_octets storage_key);
 
-/*  Reads the digests of row ROW (ranges 64 * ROW and on). Errors of ckv_kv_table_get, but a row that
+/*  Reads the digests of row ROW (ranges 64 * ROW and on), as last committed, in a write transaction too. Errors of ckv_kv_table_get, but a row that
     is absent is one of zeros.  */
 int ckv_kv_digests(struct ckv_kv_txn *txn, unsigned row,
                    struct ckv_digest digests[CKV_DIGEST_ROW_RANGES]);

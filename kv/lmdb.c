@@ -702,16 +702,20 @@ static int lmdb_walk_range(struct ckv_kv_txn *txn, uint64_t first, uint64_t last
     int rc = error_of(mdb_cursor_open(mdb, lmdb->by_storage_key, &cursor));
     if (rc != CKV_OK)
         return rc;
-    rc = error_of(mdb_cursor_get(cursor, &hash, &position, MDB_SET_RANGE));
-    while (rc == CKV_OK && position_of(hash) <= last) {
-        rc = get_at(lmdb, mdb, position_of(position), &record);
-        if (rc == CKV_OK && ckv_certificate_parse(&certificate, record.data, record.size) == CKV_OK)
+    int more = error_of(mdb_cursor_get(cursor, &hash, &position, MDB_SET_RANGE));
+    while (rc == CKV_OK && more == CKV_OK && position_of(hash) <= last) {
+        int found = get_at(lmdb, mdb, position_of(position), &record);
+        if (found == CKV_OK &&
+            ckv_certificate_parse(&certificate, record.data, record.size) == CKV_OK &&
+            hash_of(lmdb, certificate.storage_key) == position_of(hash))
             rc = visit(argument, range, &certificate);
-        if (rc == CKV_ERROR_DAMAGED || rc == CKV_OK)
-            rc = error_of(mdb_cursor_get(cursor, &hash, &position, MDB_NEXT));
+        else if (found != CKV_OK && found != CKV_ERROR_DAMAGED)
+            rc = found == CKV_ERROR_NOT_FOUND ? CKV_ERROR_STORE : found;
+        if (rc == CKV_OK)
+            more = error_of(mdb_cursor_get(cursor, &hash, &position, MDB_NEXT));
     }
     mdb_cursor_close(cursor);
-    return rc == CKV_ERROR_NOT_FOUND ? CKV_OK : rc;
+    return rc == CKV_OK && more != CKV_ERROR_NOT_FOUND ? more : rc;
 }
 
 static int index_client_public_key(struct txn *self, const uint8_t *client_public_key,

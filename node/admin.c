@@ -333,11 +333,13 @@ static int apply_revoke(struct operation *self, struct ckv_kv_txn *txn)
 
 static int apply_forget(struct operation *self, struct ckv_kv_txn *txn)
 {
-    uint8_t id[sizeof(self->forgotten)];
-    ckv_put64(id, self->forgotten);
-    int rc = ckv_members_put(txn, self->forgotten, "");
-    return rc == CKV_OK ? put_in_outbox(self, txn, CKV_OUTBOX_FORGET, ckv_octets(id, sizeof(id)))
-                        : rc;
+    uint8_t content[CKV_MEMBERSHIP_SIZE];
+    ckv_put64(content, self->forgotten);
+    ckv_put64(content + 8, self->created);
+    int rc = ckv_members_put(txn, self->forgotten, self->created, "");
+    return rc == CKV_OK
+               ? put_in_outbox(self, txn, CKV_OUTBOX_FORGET, ckv_octets(content, sizeof(content)))
+               : rc;
 }
 
 /*  A change of one certificate, and its row in the outbox.  */

@@ -84,7 +84,7 @@ static int apply_item(struct entries *self, struct ckv_kv_txn *txn, const struct
     if (rc == CKV_OK && item->type == CKV_MESSAGE_RECORD)
         rc = merge_record(self, txn, octets);
     else if (rc == CKV_OK && item->type == CKV_MESSAGE_FORGET)
-        rc = ckv_members_put(txn, ckv_get64(octets.data), "");
+        rc = ckv_members_put(txn, ckv_get64(octets.data), ckv_get64(octets.data + 8), "");
     return rc == CKV_ERROR_ARRAY_KEY ? CKV_OK : rc; /* not for this store, as in an import */
 }
 
@@ -149,7 +149,7 @@ static int check_entry(struct ckv_replicator *self, const struct ckv_message *me
 {
     struct ckv_certificate certificate;
     if (message->type == CKV_MESSAGE_FORGET)
-        return message->payload.size == sizeof(uint64_t) ? CKV_OK : CKV_ERROR_MESSAGE;
+        return message->payload.size == CKV_MEMBERSHIP_SIZE ? CKV_OK : CKV_ERROR_MESSAGE;
     if (message->type != CKV_MESSAGE_RECORD)
         return CKV_ERROR_MESSAGE;
     int rc = ckv_certificate_parse(&certificate, message->payload.data, message->payload.size);
@@ -184,15 +184,16 @@ static void take_entry(struct ckv_replicator *self, uint64_t sequence, struct ck
     if (rc != CKV_OK) {
         self->counters.dropped++;
         complain(self, rc, "an entry of the log");
-    } else {
+    } else if (message.type != CKV_MESSAGE_FORGET ||
+               ckv_members_forget(&self->members, ckv_get64(message.payload.data),
+                                  ckv_get64(message.payload.data + 8)) ||
+               message.sender == self->options.node_id) {
         bool own = message.sender == self->options.node_id;
         if (ckv_entries_add(batch, message.type, own ? message.number : 0, message.payload) !=
             CKV_OK) {
             ckv_parts_break(self, ckv_strerror(CKV_ERROR_MEMORY));
             return;
         }
-        if (message.type == CKV_MESSAGE_FORGET)
-            ckv_members_forget(&self->members, ckv_get64(message.payload.data));
         batch->notify = batch->notify || (message.flags & CKV_MESSAGE_NOTIFY);
     }
     self->position.sequence = sequence;

@@ -63,7 +63,7 @@ void ckv_away(struct ckv_replicator *self)
 
 void ckv_away_wait(struct ckv_replicator *self, unsigned failures)
 {
-    unsigned pause = PAUSE_MIN_MS << (failures < 5 ? failures : 5);
+    unsigned pause = (unsigned)PAUSE_MIN_MS << (failures < 5 ? failures : 5);
     if (pause > PAUSE_MAX_MS)
         pause = PAUSE_MAX_MS;
     uint64_t until = ckv_replicator_now() + pause / 2 + randombytes_uniform(pause / 2 + 1);

@@ -31,7 +31,7 @@ struct ckv_member *ckv_members_named(struct ckv_members *self, struct ckv_octets
 static void remember(struct ckv_members *self, uint64_t id)
 {
     for (size_t i = 0; i < self->forgotten_count; i++)
-        if (self->forgotten[i] == id)
+        if (self->forgotten[i].id == id)
             self->forgotten[i] = self->forgotten[--self->forgotten_count];
 }
 
@@ -52,25 +52,29 @@ struct ckv_member *ckv_members_add(struct ckv_members *self, uint64_t id)
 bool ckv_members_has_forgotten(const struct ckv_members *self, uint64_t id)
 {
     for (size_t i = 0; i < self->forgotten_count; i++)
-        if (self->forgotten[i] == id)
+        if (self->forgotten[i].id == id)
             return true;
     return false;
 }
 
-void ckv_members_forget(struct ckv_members *self, uint64_t id)
+bool ckv_members_forget(struct ckv_members *self, uint64_t id, uint64_t at)
 {
     struct ckv_member *found = ckv_members_find(self, id);
+    if (found && found->heard_at > at)
+        return false;
     if (found)
         *found = self->list[--self->count];
-    if (!ckv_members_has_forgotten(self, id) && self->forgotten_count < CKV_FORGOTTEN_MAX)
-        self->forgotten[self->forgotten_count++] = id;
+    remember(self, id);
+    if (self->forgotten_count < CKV_FORGOTTEN_MAX)
+        self->forgotten[self->forgotten_count++] = (struct ckv_membership){ id, at };
+    return true;
 }
 
-static int write_one(struct ckv_buffer *buffer, uint64_t id, uint8_t is_member)
+static int write_one(struct ckv_buffer *buffer, uint64_t id, uint64_t forgotten_at)
 {
     uint8_t item[CKV_MEMBERSHIP_SIZE];
     ckv_put64(item, id);
-    item[8] = is_member;
+    ckv_put64(item + 8, forgotten_at);
     return ckv_buffer_add(buffer, ckv_octets(item, sizeof(item)));
 }
 
@@ -78,10 +82,21 @@ int ckv_members_write(const struct ckv_members *self, struct ckv_buffer *buffer)
 {
     int rc = CKV_OK;
     for (size_t i = 0; i < self->count && rc == CKV_OK; i++)
-        rc = write_one(buffer, self->list[i].id, 1);
+        rc = write_one(buffer, self->list[i].id, 0);
     for (size_t i = 0; i < self->forgotten_count && rc == CKV_OK; i++)
-        rc = write_one(buffer, self->forgotten[i], 0);
+        rc = write_one(buffer, self->forgotten[i].id, self->forgotten[i].forgotten_at);
     return rc;
+}
+
+static void read_row(struct ckv_members *self, uint64_t id, uint64_t at, struct ckv_octets name)
+{
+    struct ckv_member *member = name.size ? ckv_members_add(self, id) : NULL;
+    if (member) {
+        member->heard_at = at;
+        set_text(member->name, sizeof(member->name), name);
+    } else if (!name.size) {
+        ckv_members_forget(self, id, at);
+    }
 }
 
 int ckv_members_open(struct ckv_members *self, struct ckv_kv *kv, uint64_t self_id,
@@ -94,15 +109,9 @@ int ckv_members_open(struct ckv_members *self, struct ckv_kv *kv, uint64_t self_
     if (rc != CKV_OK)
         return rc;
     while ((rc = ckv_kv_table_next(txn, CKV_KV_MEMBERS, &key, &name)) == CKV_OK) {
-        if (key.size != sizeof(uint64_t))
-            continue;
-        if (name.size == 0) {
-            ckv_members_forget(self, ckv_get64(key.data));
-            continue;
-        }
-        struct ckv_member *member = ckv_members_add(self, ckv_get64(key.data));
-        if (member)
-            set_text(member->name, sizeof(member->name), name);
+        if (key.size == sizeof(uint64_t) && name.size >= sizeof(uint64_t))
+            read_row(self, ckv_get64(key.data), ckv_get64(name.data),
+                     ckv_octets(name.data + sizeof(uint64_t), name.size - sizeof(uint64_t)));
     }
     ckv_kv_abort(&txn);
     if (rc != CKV_ERROR_NOT_FOUND)
@@ -114,14 +123,19 @@ int ckv_members_open(struct ckv_members *self, struct ckv_kv *kv, uint64_t self_
     return CKV_OK;
 }
 
+/*  Of two instances that are heard at one time the one that was started later counts: the other is
+    an echo of the past.  */
 int ckv_members_hear(struct ckv_member *self, const struct ckv_message *message,
-                     const struct ckv_announcement *said, uint64_t now_ms)
+                     const struct ckv_announcement *said, uint64_t now_ms, uint64_t now)
 {
-    if (message->instance == self->instance && message->number <= self->number)
+    if (message->instance == self->instance
+            ? message->number <= self->number
+            : said->started < self->said.started && ckv_member_is_live(self, now_ms))
         return 0;
     self->instance = message->instance;
     self->number = message->number;
     self->heard_ms = now_ms;
+    self->heard_at = now;
     self->said = *said;
     set_text(self->name, sizeof(self->name), said->name);
     set_text(self->endpoint, sizeof(self->endpoint), said->endpoint);
@@ -159,10 +173,13 @@ bool ckv_members_agree(const struct ckv_members *self, uint64_t self_id, uint64_
     return true;
 }
 
-int ckv_members_put(struct ckv_kv_txn *txn, uint64_t id, const char *name)
+int ckv_members_put(struct ckv_kv_txn *txn, uint64_t id, uint64_t at, const char *name)
 {
-    uint8_t key[sizeof(id)];
+    uint8_t key[sizeof(id)], value[sizeof(at) + CKV_NODE_NAME_MAX];
+    size_t size = strnlen(name, CKV_NODE_NAME_MAX);
     ckv_put64(key, id);
+    ckv_put64(value, at);
+    memcpy(value + sizeof(at), name, size); /* NOLINT(bugprone-not-null-terminated-result) */
     return ckv_kv_table_put(txn, CKV_KV_MEMBERS, ckv_octets(key, sizeof(key)),
-                            ckv_octets_text(name));
+                            ckv_octets(value, sizeof(at) + size));
 }

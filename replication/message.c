@@ -135,10 +135,10 @@ int ckv_membership_next(struct ckv_octets *payload, struct ckv_membership *item)
     if (payload->size == 0)
         return 0;
     const uint8_t *octets = take(payload, CKV_MEMBERSHIP_SIZE);
-    if (!octets || octets[8] > 1)
+    if (!octets)
         return CKV_ERROR_MESSAGE;
     item->id = ckv_get64(octets);
-    item->is_member = octets[8] == 1;
+    item->forgotten_at = ckv_get64(octets + 8);
     return 1;
 }
 

@@ -12,10 +12,11 @@
     | type         | goes by                | payload                                             |
     |--------------|------------------------|-----------------------------------------------------|
     | RECORD       | log                    | a record                                            |
-    | FORGET       | log                    | 8 octets: the id of a node that is no member any more |
+    | FORGET       | log                    | id 8OCTET, time 8OCTET: a node is no member any more |
     | ANNOUNCEMENT | channel of nodes       | struct ckv_announcement_wire, name, endpoint        |
     | APPLIED      | channel of nodes       | epoch, sequence                                     |
-    | MEMBERS      | channel of nodes       | *( id 8OCTET, 1OCTET: 1 a member, 0 forgotten )     |
+    | MEMBERS      | channel of nodes       | *( id 8OCTET, time 8OCTET: when it was forgotten, or |
+    |              |                        | zeros for a member )                                |
     | ASK_DIGESTS  | channel of one node    | 256 digests: the sum of each row of range digests   |
     | DIGESTS      | the same, back         | *( row 1OCTET, 64 digests ), of rows that differ    |
     | ASK_RANGES   | channel of one node    | *( range 2OCTET, count 2OCTET, *id 8OCTET )         |
@@ -135,10 +136,10 @@ int ckv_announcement_write(const struct ckv_announcement *self, struct ckv_buffe
 
 struct ckv_membership {
     uint64_t id;
-    bool is_member; /* else forgotten */
+    uint64_t forgotten_at; /* ms since 1970; 0: it is a member */
 };
 
-enum { CKV_MEMBERSHIP_SIZE = 8 + 1 };
+enum { CKV_MEMBERSHIP_SIZE = 8 + 8 };
 
 int ckv_membership_next(struct ckv_octets *payload, struct ckv_membership *item);
 

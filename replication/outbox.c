@@ -14,6 +14,8 @@ int ckv_outbox_open(struct ckv_outbox *self, struct ckv_kv *kv)
     rc = ckv_kv_table_get(txn, CKV_KV_STATE, ckv_octets_text(last_row), &value);
     if (rc == CKV_OK && value.size == sizeof(uint64_t))
         self->last = ckv_get64(value.data);
+    else if (rc == CKV_OK)
+        rc = CKV_ERROR_STORE;
     ckv_kv_abort(&txn);
     return rc == CKV_ERROR_NOT_FOUND ? CKV_OK : rc;
 }

@@ -17,7 +17,7 @@
 enum {
     CKV_OUTBOX_NOTIFY = 1,   /* nodes are to say when they have applied it */
     CKV_OUTBOX_RESERVED = 2, /* its storage key was reserved, and is now used */
-    CKV_OUTBOX_FORGET = 4,   /* no certificate: 8 octets, the id of a node to be forgotten */
+    CKV_OUTBOX_FORGET = 4,   /* no certificate: a node's id and when it is forgotten, 16 octets */
 };
 
 struct ckv_outbox_row {

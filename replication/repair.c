@@ -271,8 +271,10 @@ static void take_digests(struct ckv_replicator *self, struct ckv_octets payload)
     if (!ckv_parts_refresh(self))
         return;
     while ((rc = ckv_digests_item_next(&payload, &item)) == 1) {
-        if (ckv_kv_digests(self->txn, item.row, mine) != CKV_OK)
+        if (ckv_kv_digests(self->txn, item.row, mine) != CKV_OK) {
+            rc = CKV_ERROR_STORE;
             break;
+        }
         for (unsigned i = 0; i < CKV_DIGEST_ROW_RANGES && repair->count < CKV_RANGES; i++)
             if (!ckv_digest_equal(mine[i], item.digests[i]))
                 repair->ranges[repair->count++] = (uint16_t)(item.row * CKV_DIGEST_ROW_RANGES + i);
@@ -280,7 +282,7 @@ static void take_digests(struct ckv_replicator *self, struct ckv_octets payload)
     ckv_kv_reset(self->txn);
     repair->has_digests = true;
     if (rc < 0)
-        fail(self, "the peer's digests cannot be read");
+        fail(self, "the digests cannot be read");
 }
 
 /*  Finds the storage keys of own records by their ids.  */
@@ -327,8 +329,10 @@ static void take_lacking(struct ckv_replicator *self, struct ckv_octets lacking)
     }
     if (!ckv_parts_refresh(self))
         return;
-    ckv_kv_walk_ranges(self->txn, &ranges, find_surplus, &search);
+    int rc = ckv_kv_walk_ranges(self->txn, &ranges, find_surplus, &search);
     ckv_kv_reset(self->txn);
+    if (rc != CKV_OK)
+        fail(self, ckv_strerror(rc));
 }
 
 /*  Hands the records of an answer to the writer. Returns how many, or an error.  */
@@ -386,6 +390,8 @@ static void take_ranges(struct ckv_replicator *self, struct ask *ask, struct ckv
         return;
     }
     take_lacking(self, head.lacking);
+    if (!self->repair)
+        return;
     if (!records && !head.lacking.size)
         for (unsigned i = 0; i < head.answered && repair->mend_count < MEND_MAX; i++)
             repair->mends[repair->mend_count++] = ask->ranges[i];

@@ -143,14 +143,14 @@ static void meet_double(struct ckv_replicator *self, const struct ckv_message *m
 
 struct member_write {
     struct ckv_write write;
-    uint64_t id;
+    uint64_t id, at;
     char name[CKV_NODE_NAME_MAX + 1];
 };
 
 static int put_member(struct ckv_write *write, struct ckv_kv_txn *txn)
 {
     struct member_write *self = (struct member_write *)write;
-    return ckv_members_put(txn, self->id, self->name);
+    return ckv_members_put(txn, self->id, self->at, self->name);
 }
 
 static void member_put(struct ckv_write *write, int rc)
@@ -162,7 +162,7 @@ static void member_put(struct ckv_write *write, int rc)
 }
 
 /*  Stores that ID is a member, or with an empty NAME that it is forgotten.  */
-static void store_member(struct ckv_replicator *self, uint64_t id, const char *name)
+static void store_member(struct ckv_replicator *self, uint64_t id, uint64_t at, const char *name)
 {
     struct member_write *write = calloc(1, sizeof(*write));
     if (!write)
@@ -170,6 +170,7 @@ static void store_member(struct ckv_replicator *self, uint64_t id, const char *n
     write->write.apply = put_member;
     write->write.done = member_put;
     write->id = id;
+    write->at = at;
     snprintf(write->name, sizeof(write->name), "%s", name);
     ckv_writer_submit(self->options.writer, &write->write);
 }
@@ -178,7 +179,7 @@ static void remember_member(struct ckv_replicator *self, const struct ckv_member
 {
     ckv_log(CKV_LOG_INFO, "node '%s' (%016llx) is a member of the cluster", member->name,
             (unsigned long long)member->id);
-    store_member(self, member->id, member->name);
+    store_member(self, member->id, member->heard_at, member->name);
 }
 
 /*  Tells the others whom this node knows, since one of them knows others.  */
@@ -203,10 +204,10 @@ static void hear_members(struct ckv_replicator *self, const struct ckv_message *
         struct ckv_member *known = ckv_members_find(&self->members, item.id);
         bool live =
             known && (item.id == self->options.node_id || ckv_member_is_live(known, now_ms));
-        if (!item.is_member && known && !live) {
-            ckv_members_forget(&self->members, item.id);
-            store_member(self, item.id, "");
-        } else if (item.is_member && !known &&
+        if (item.forgotten_at && known && !live) {
+            if (ckv_members_forget(&self->members, item.id, item.forgotten_at))
+                store_member(self, item.id, item.forgotten_at, "");
+        } else if (!item.forgotten_at && !known &&
                    !ckv_members_has_forgotten(&self->members, item.id) &&
                    (known = ckv_members_add(&self->members, item.id))) {
             remember_member(self, known);
@@ -243,7 +244,7 @@ static void hear_announcement(struct ckv_replicator *self, const struct ckv_mess
     }
     bool is_new = !ckv_members_find(&self->members, message->sender);
     struct ckv_member *member = ckv_members_add(&self->members, message->sender);
-    if (!member || !ckv_members_hear(member, message, &said, now_ms))
+    if (!member || !ckv_members_hear(member, message, &said, now_ms, wall_clock()))
         return;
     if (is_new)
         remember_member(self, member);
@@ -508,6 +509,10 @@ int ckv_replicator_new(struct ckv_replicator **self_p, const struct ckv_replicat
     self->options = *options;
     self->started = wall_clock();
     randombytes_buf(&self->instance, sizeof(self->instance));
+    /*  Questions are numbered from a place that nobody guesses, so that an answer to an earlier life's
+        question is not taken for one; room is left to count up.  */
+    randombytes_buf(&self->numbers, sizeof(self->numbers));
+    self->numbers >>= 1;
     ckv_channel_names(&self->names, options->cluster, options->node_id);
     pthread_mutex_init(&self->lock, NULL);
     self->mailbox.deliveries_end = &self->mailbox.deliveries;

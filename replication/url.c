@@ -26,14 +26,18 @@ static int starts_with(struct ckv_octets text, const char *prefix)
     return text.size >= size && memcmp(text.data, prefix, size) == 0;
 }
 
-/*  The text between "://" and the "@" that ends user and password; empty when there is none.  */
+/*  The text between "://" and the last "@", which ends user and password; empty when there is none. The
+    last: what is meant as a password is blotted out also when a "@" in it is not written %40. A path
+    alone has none.  */
 static struct ckv_octets authority_of(struct ckv_octets text)
 {
     for (size_t i = 0; i + 3 <= text.size; i++)
         if (memcmp(text.data + i, "://", 3) == 0) {
             struct ckv_octets rest = after(text, i + 3);
-            size_t end = index_of(rest, '@');
-            return end < rest.size ? ckv_octets(rest.data, end) : ckv_octets(rest.data, 0);
+            size_t end = rest.size;
+            while (end && rest.data[end - 1] != '@')
+                end--;
+            return ckv_octets(rest.data, end && rest.data[0] != '/' ? end - 1 : 0);
         }
     return ckv_octets(NULL, 0);
 }
@@ -182,6 +186,8 @@ static int read_scheme(struct ckv_url *self, struct ckv_octets *text)
 static int read_authority(struct ckv_url *self, struct ckv_octets authority)
 {
     size_t colon = index_of(authority, ':');
+    if (index_of(authority, '@') < authority.size || index_of(authority, '/') < authority.size)
+        return CKV_ERROR_URL;
     int rc = copy_decoded(self->user, sizeof(self->user), ckv_octets(authority.data, colon));
     if (rc == CKV_OK && colon < authority.size)
         rc = copy_decoded(self->password, sizeof(self->password), after(authority, colon + 1));
@@ -206,7 +212,8 @@ static int read_all(struct ckv_url *self, struct ckv_octets text)
     if (text.size >= CKV_URL_TEXT_MAX || !ckv_text_printable(text))
         return CKV_ERROR_URL;
     int rc = read_scheme(self, &rest);
-    if (rc == CKV_OK && authority.data && index_of(rest, '@') < rest.size) {
+    if (rc == CKV_OK && authority.data && authority.size < rest.size &&
+        rest.data[authority.size] == '@') {
         rc = read_authority(self, authority);
         rest = after(rest, authority.size + 1);
     }
@@ -217,7 +224,7 @@ static int read_all(struct ckv_url *self, struct ckv_octets text)
 
 int ckv_url_new(struct ckv_url **self_p, struct ckv_octets text)
 {
-    struct ckv_url *self = *self_p = sodium_malloc(sizeof(*self));
+    struct ckv_url *self = *self_p = sodium_init() < 0 ? NULL : sodium_malloc(sizeof(*self));
     if (!self)
         return CKV_ERROR_MEMORY;
     memset(self, 0, sizeof(*self));
