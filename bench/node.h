@@ -68,14 +68,12 @@ static inline void write_bench_cluster_key(const char *path)
     close(fd);
 }
 
-/*  Starts a node in DIR under the cluster key in KEY_FILE, and connects to it. Does not wait: what
-    is asked before the node answers is answered then.  */
-static inline void start_node(struct node *self, const char *dir, const char *key_file)
+/*  Starts a node in DIR by ARGUMENTS, and connects to it. Does not wait: what is asked before the
+    node answers is answered then.  */
+static inline void start_node_by(struct node *self, const char *dir, const char *const *arguments)
 {
     int linger = 0, again_ms = 1;
     char real[PATH_MAX];
-    const char *const arguments[] = { "curvekv",       "serve",  "--data", dir,
-                                      "--cluster-key", key_file, NULL };
     check_errno(realpath(dir, real) != NULL, dir);
     self->process = start_curvekv(arguments);
     self->context = zmq_ctx_new();
@@ -84,6 +82,14 @@ static inline void start_node(struct node *self, const char *dir, const char *ke
     zmq_setsockopt(self->dealer, ZMQ_RECONNECT_IVL, &again_ms, sizeof(again_ms));
     check_errno(zmq_connect(self->dealer, cell("ipc://%.100s/admin.sock", real).text) == 0,
                 "connecting to the node");
+}
+
+/*  A node alone, in DIR under the cluster key in KEY_FILE.  */
+static inline void start_node(struct node *self, const char *dir, const char *key_file)
+{
+    const char *const arguments[] = { "curvekv",       "serve",  "--data", dir,
+                                      "--cluster-key", key_file, NULL };
+    start_node_by(self, dir, arguments);
 }
 
 /*  Sends REQUEST, whose reference it takes, and returns the reply's JSON, which the caller drops.

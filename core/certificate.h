@@ -109,7 +109,7 @@ CKV_EXPORT int ckv_certificate_valid_at(const struct ckv_certificate *self, uint
 int ckv_certificate_check(const struct ckv_certificate *self);
 
 /*  Checks a public key that comes from outside: CKV_ERROR_WEAK_KEY when it has low order, so that
-    any shared secret with it would be zero (RFC 7748, section 6.1). Costs one curve operation.  */
+    any shared secret with it would be zero (RFC 7748, section 6.1).  */
 int ckv_public_key_check(const uint8_t public_key[32]);
 
 /*  Makes a record of SELF at RECORD, which holds CKV_RECORD_MAX octets, and sets *SIZE.

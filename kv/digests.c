@@ -158,6 +158,11 @@ int ckv_kv_walk_ranges(struct ckv_kv_txn *txn, const struct ckv_ranges *ranges, 
     return CKV_OK;
 }
 
+bool ckv_kv_ranges_in_order(const struct ckv_kv *self)
+{
+    return self->engine->walk_range != NULL;
+}
+
 static int add_record(void *argument, unsigned range, const struct ckv_certificate *certificate)
 {
     (void)range;

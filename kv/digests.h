@@ -91,6 +91,9 @@ static inline bool ckv_ranges_has(const struct ckv_ranges *self, unsigned range)
 int ckv_kv_walk_ranges(struct ckv_kv_txn *txn, const struct ckv_ranges *ranges, ckv_kv_visit *visit,
                        void *argument);
 
+/*  Whether records come range by range, in order, as they do from lmdb.  */
+bool ckv_kv_ranges_in_order(const struct ckv_kv *self);
+
 /*  Counts the digest of RANGE anew from its records, in a write transaction: after damage that a
     digest remembers and the records do not. Errors of ckv_kv_merge.  */
 int ckv_kv_mend_range(struct ckv_kv_txn *txn, unsigned range);

@@ -139,8 +139,10 @@ static struct entries *gathering(struct ckv_replicator *self)
     if (self->gathered)
         return self->gathered;
     self->gathered = ckv_entries_new(self);
-    if (self->gathered)
+    if (self->gathered) {
         self->gathered->before = self->position;
+        self->gathered->since_ms = ckv_replicator_now();
+    }
     return self->gathered;
 }
 
@@ -194,6 +196,7 @@ static void take_entry(struct ckv_replicator *self, uint64_t sequence, struct ck
             ckv_parts_break(self, ckv_strerror(CKV_ERROR_MEMORY));
             return;
         }
+        batch->news = batch->news || !own || message.type != CKV_MESSAGE_RECORD;
         batch->notify = batch->notify || (message.flags & CKV_MESSAGE_NOTIFY);
     }
     self->position.sequence = sequence;
@@ -240,6 +243,16 @@ void ckv_apply_submit(struct ckv_replicator *self)
     self->gathered = NULL;
     if (batch)
         ckv_entries_submit(self, batch);
+}
+
+/*  Submits what gathered, unless it is only own records that come back: nobody waits for those, and
+    they cost a commit of their own; so they wait a moment for others, or for more of their kind.  */
+void ckv_apply_submit_due(struct ckv_replicator *self)
+{
+    const struct entries *batch = self->gathered;
+    if (batch && (batch->news || batch->notify || self->filling ||
+                  ckv_replicator_now() - batch->since_ms >= OWN_HOLD_MS))
+        ckv_apply_submit(self);
 }
 
 /*  Goes to SEQUENCE without what lies between, which is left to repair.  */

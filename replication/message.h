@@ -150,6 +150,8 @@ struct ckv_digests_item {
 
 int ckv_digests_item_next(struct ckv_octets *payload, struct ckv_digests_item *item);
 
+enum { CKV_ASKED_RANGES_MAX = 1024 }; /* in one question, in order, each once */
+
 struct ckv_asked_range {
     unsigned range;
     struct ckv_octets ids; /* count * CKV_RECORD_ID_SIZE octets */

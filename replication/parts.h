@@ -15,6 +15,10 @@ enum {
     APPEND_OCTETS = 262144,
     APPENDS_MAX = 16,            /* calls under way */
     FILL_ENTRIES = 512,          /* read from the log at a time */
+    OWN_HOLD_MS = 5,             /* own entries that come back wait for company */
+    REPAIRING_MAX = 2 * 1048576, /* octets of a repair at the writer; what a commit dirties is much
+                                    more, since records in the order of their hashes touch every
+                                    page of the indexes */
     APPLYING_MAX = 16 * 1048576, /* octets at the writer; beyond that, Redis waits */
 };
 
@@ -39,8 +43,10 @@ struct entries_item {
 struct entries {
     struct ckv_write write; /* first, so that the writer's pointer is ours */
     struct ckv_replicator *replicator;
-    bool repairs; /* records of a peer; the position stays */
-    bool notify;  /* say APPLIED when it is done */
+    bool repairs;      /* records of a peer; the position stays */
+    bool notify;       /* say APPLIED when it is done */
+    bool news;         /* not only own entries, which are in the store already */
+    uint64_t since_ms; /* when it began to gather */
     struct ckv_position before, after;
     struct ckv_buffer octets;
     struct entries_item *items;
@@ -147,6 +153,7 @@ void ckv_apply_entry(struct ckv_replicator *self, struct ckv_octets published);
 void ckv_apply_filled(struct ckv_replicator *self, const redisReply *reply);
 void ckv_apply_fill(struct ckv_replicator *self);
 void ckv_apply_submit(struct ckv_replicator *self);
+void ckv_apply_submit_due(struct ckv_replicator *self);
 void ckv_apply_written(struct ckv_replicator *self, struct entries *batch);
 void ckv_apply_probe(struct ckv_replicator *self, const redisReply *reply);
 void ckv_apply_jump(struct ckv_replicator *self, uint64_t sequence);

@@ -11,7 +11,7 @@
         3. what the peer lacks is put in the outbox, unless the peer's own state has taken its
            place meanwhile: so everyone gets it, by the log.
 
-    A few questions are under way at one time, and no more than APPLYING_MAX / 2 octets at the writer,
+    A few questions are under way at one time, and no more than REPAIRING_MAX octets at the writer,
     so memory is bounded whatever the difference. Joining a cluster is this, from empty.
 
     When all is done with a peer that has confirmed the epoch, this node confirms it, too: whatever
@@ -26,7 +26,6 @@
 enum {
     ASKS_MAX = 6,
     ANSWER_RECORDS = 1800, /* expected in one answer: about half a megabyte */
-    ASKED_RANGES_MAX = 1024,
     RANGES_LIST_MAX = 2 * CKV_RANGES,
     PUSH_MAX = 20000, /* beyond that, the peer is to repair with us */
     MEND_MAX = 256,
@@ -45,7 +44,7 @@ struct surplus {
 struct ask {
     uint64_t number; /* 0: free */
     unsigned count;
-    uint16_t ranges[ASKED_RANGES_MAX];
+    uint16_t ranges[CKV_ASKED_RANGES_MAX];
 };
 
 struct repair {
@@ -165,7 +164,7 @@ static int ask_ranges(struct ckv_replicator *self, struct repair *repair, struct
     struct ckv_ranges wanted = { { 0 } };
     uint64_t by_range = repair->peer_records / CKV_RANGES + 1;
     unsigned most = (unsigned)(ANSWER_RECORDS / by_range);
-    most = most < 1 ? 1 : most > ASKED_RANGES_MAX ? ASKED_RANGES_MAX : most;
+    most = most < 1 ? 1 : most > CKV_ASKED_RANGES_MAX ? CKV_ASKED_RANGES_MAX : most;
     for (ask->count = 0; ask->count < most && repair->next < repair->count; ask->count++) {
         ask->ranges[ask->count] = repair->ranges[repair->next++];
         ckv_ranges_add(&wanted, ask->ranges[ask->count]);
@@ -246,8 +245,8 @@ static void begin(struct ckv_replicator *self, const struct ckv_member *peer, ui
 static void ask_more(struct ckv_replicator *self)
 {
     struct repair *repair = self->repair;
-    for (int i = 0;
-         i < ASKS_MAX && repair->next < repair->count && self->applying < APPLYING_MAX / 2; i++)
+    for (int i = 0; i < ASKS_MAX && repair->next < repair->count && self->applying < REPAIRING_MAX;
+         i++)
         if (!repair->asks[i].number && ask_ranges(self, repair, &repair->asks[i]) != CKV_OK) {
             fail(self, "the question could not be sent");
             return;
@@ -392,7 +391,7 @@ static void take_ranges(struct ckv_replicator *self, struct ask *ask, struct ckv
     take_lacking(self, head.lacking);
     if (!self->repair)
         return;
-    if (!records && !head.lacking.size)
+    if (!records && !head.lacking.size && ckv_kv_ranges_in_order(self->options.kv))
         for (unsigned i = 0; i < head.answered && repair->mend_count < MEND_MAX; i++)
             repair->mends[repair->mend_count++] = ask->ranges[i];
     repair->done += head.answered;
@@ -573,7 +572,8 @@ static const struct ckv_member *choose_unequal(struct ckv_replicator *self, uint
         struct ckv_member *member = &self->members.list[i];
         bool first = self->options.node_id < member->id;
         if (member->id == self->options.node_id || !ckv_member_is_live(member, now_ms) ||
-            member->said.epoch != self->applied.epoch)
+            member->said.epoch != self->applied.epoch ||
+            !(member->said.flags & CKV_ANNOUNCES_CONFIRMED)) /* it repairs by itself */
             continue;
         if (!member->equal_ms)
             member->equal_ms = now_ms;

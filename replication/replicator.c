@@ -441,7 +441,7 @@ static void live(struct ckv_replicator *self)
         ckv_register_take(self);
         if (self->broken)
             break;
-        ckv_apply_submit(self);
+        ckv_apply_submit_due(self);
         ckv_apply_fill(self);
         ckv_register_send(self);
         uint64_t now_ms = ckv_replicator_now();

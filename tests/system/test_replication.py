@@ -163,6 +163,24 @@ def a_new_node_gets_everything_and_one_that_was_away_past_the_log_what_it_missed
 
 
 @test
+def nodes_of_every_store_repair_each_other(place):
+    redis = place.redis()
+    a = place.member(redis.url, "a")
+    admin = a.admin()
+    for number in range(3000):
+        admin.send("register", client_number=str(number), server_key="shared")
+    for number in range(3000):
+        admin.receive()
+    redis.call("XTRIM", "{curvekv:t}:log", "MAXLEN", "0")
+    b = place.member(redis.url, "b", "--store", "sqlite")
+    settle([a, b])
+    c = place.member(redis.url, "c", "--store", "memory")
+    settle([a, b, c])
+    equal(records(a), records(b))
+    equal(records(a), records(c))
+
+
+@test
 def forged_and_damaged_messages_change_nothing(place):
     redis = place.redis()
     a, b = place.cluster(redis.url, "a", "b")
