@@ -188,22 +188,19 @@ int ckv_kv_mend_range(struct ckv_kv_txn *txn, unsigned range)
 
 /*  ---- a store without ----  */
 
+static int count_record(void *argument, unsigned range, const struct ckv_certificate *certificate)
+{
+    (void)range;
+    return ckv_digests_change(argument, certificate, NULL);
+}
+
 static int count_all(struct ckv_kv_txn *txn)
 {
-    struct ckv_certificate certificate;
-    uint64_t position = 0, last;
-    for (;;) {
-        last = position;
-        int rc = ckv_kv_next(txn, &position, &certificate);
-        if (rc == CKV_ERROR_NOT_FOUND)
-            break;
-        if (rc != CKV_OK && position == last)
-            return rc;
-        if (rc == CKV_OK)
-            rc = ckv_digests_change(txn, &certificate, NULL);
-        if (rc != CKV_OK && rc != CKV_ERROR_DAMAGED)
-            return rc;
-    }
+    struct ckv_ranges all;
+    memset(&all, 0xff, sizeof(all));
+    int rc = walk_all(txn, &all, count_record, txn);
+    if (rc != CKV_OK)
+        return rc;
     return ckv_kv_table_put(txn, CKV_KV_STATE, ckv_octets_text(digests_row),
                             ckv_octets(&format, sizeof(format)));
 }

@@ -1,5 +1,6 @@
 #include "node/admin.h"
 #include "core/z85.h"
+#include "kv/clock.h"
 #include "kv/log.h"
 #include "node/dump.h"
 #include "node/present.h"
@@ -17,7 +18,6 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -68,13 +68,6 @@ struct ckv_admin {
     int wake; /* eventfd */
 };
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /*  ---- replies ----  */
 
 static json_t *reply_to(const struct ckv_request *request)
@@ -113,7 +106,7 @@ static void resolve(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_
         refuse(self, client, request, rc, ckv_octets(NULL, 0));
         return;
     }
-    uint64_t now = now_ms();
+    uint64_t now = ckv_clock_wall();
     rc = ckv_certificate_valid_at(&found, now);
     json_t *reply = rc == CKV_OK ? reply_to(request) : refusal(request, rc);
     json_object_set_new(reply, "certificate", ckv_present_json(&found, now));
@@ -267,8 +260,8 @@ static int apply_rotate(struct operation *self, struct ckv_kv_txn *txn)
         .not_after = request->not_after,
     };
     return ckv_registry_rotate(self->admin->parts.registry, txn,
-                               ckv_storage_key_octets(&request->storage_key), &rotation, now_ms(),
-                               &self->registered);
+                               ckv_storage_key_octets(&request->storage_key), &rotation,
+                               ckv_clock_wall(), &self->registered);
 }
 
 /*  For the other nodes, if there are any.  */
@@ -327,7 +320,7 @@ static int apply_import(struct operation *self, struct ckv_kv_txn *txn)
 static int apply_revoke(struct operation *self, struct ckv_kv_txn *txn)
 {
     return ckv_registry_revoke(self->admin->parts.registry, txn,
-                               ckv_storage_key_octets(&self->request.storage_key), now_ms(),
+                               ckv_storage_key_octets(&self->request.storage_key), ckv_clock_wall(),
                                &self->registered);
 }
 
@@ -580,12 +573,12 @@ static void start(struct ckv_admin *self, zmq_msg_t *client, struct ckv_request 
         zmq_msg_init(&operation->entries);
         zmq_msg_move(&operation->entries, entries);
     }
-    operation->created = now_ms();
+    operation->created = ckv_clock_wall();
     operation->delivery.done = delivered;
     operation->delivery.wanted = operation->request.ack   ? operation->request.ack
                                  : self->parts.replicator ? CKV_ACK_LOGGED
                                                           : CKV_ACK_LOCAL;
-    operation->delivery.deadline_ms = ckv_replicator_now() + operation->request.wait_ms;
+    operation->delivery.deadline_ms = ckv_clock_monotonic() + operation->request.wait_ms;
     int rc = prepare(operation);
     if (rc == CKV_OK) {
         self->running++;
@@ -746,7 +739,7 @@ int ckv_admin_new(struct ckv_admin **self_p, const struct ckv_admin_parts *parts
     if (!self)
         return CKV_ERROR_MEMORY;
     self->parts = *parts;
-    self->started = now_ms();
+    self->started = ckv_clock_wall();
     pthread_mutex_init(&self->lock, NULL);
     self->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     self->context = zmq_ctx_new();

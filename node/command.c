@@ -1,6 +1,7 @@
 #include "node/command.h"
 #include "core/text.h"
 #include "core/time.h"
+#include "kv/clock.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -274,7 +275,5 @@ int ckv_timeout(const struct ckv_arguments *arguments)
 
 uint64_t ckv_now(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return ckv_clock_wall();
 }

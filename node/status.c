@@ -1,19 +1,12 @@
 #include "node/status.h"
 #include "core/z85.h"
+#include "kv/clock.h"
 
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void set_number(json_t *object, const char *name, uint64_t number)
 {
@@ -168,7 +161,7 @@ int ckv_status_fill(json_t *object, const struct ckv_admin_parts *parts,
     set_text(object, "server_public_key",
              ckv_z85_text(datadir->cluster_key->server_public_key, z85));
     set_number(object, "process", (uint64_t)getpid());
-    set_number(object, "uptime_ms", now_ms() - counts->started);
+    set_number(object, "uptime_ms", ckv_clock_wall() - counts->started);
     set_number(object, "requests", counts->requests);
     set_number(object, "running", counts->running);
     set_text(object, "store", stats.engine);

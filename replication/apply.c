@@ -141,7 +141,7 @@ static struct entries *gathering(struct ckv_replicator *self)
     self->gathered = ckv_entries_new(self);
     if (self->gathered) {
         self->gathered->before = self->position;
-        self->gathered->since_ms = ckv_replicator_now();
+        self->gathered->since_ms = ckv_clock_monotonic();
     }
     return self->gathered;
 }
@@ -251,7 +251,7 @@ void ckv_apply_submit_due(struct ckv_replicator *self)
 {
     const struct entries *batch = self->gathered;
     if (batch && (batch->news || batch->notify || self->filling ||
-                  ckv_replicator_now() - batch->since_ms >= OWN_HOLD_MS))
+                  ckv_clock_monotonic() - batch->since_ms >= OWN_HOLD_MS))
         ckv_apply_submit(self);
 }
 
@@ -274,7 +274,7 @@ void ckv_apply_fill(struct ckv_replicator *self)
 {
     char first[32], count[16];
     if (!self->filling || self->fill_asked || self->broken || self->applying > APPLYING_MAX / 2 ||
-        ckv_replicator_now() < self->fill_at_ms)
+        ckv_clock_monotonic() < self->fill_at_ms)
         return;
     snprintf(first, sizeof(first), "%llu-1", (unsigned long long)self->position.sequence + 1);
     snprintf(count, sizeof(count), "%d", FILL_ENTRIES);
@@ -376,7 +376,7 @@ static void fall_back(struct ckv_replicator *self, int rc)
     ckv_entries_free(self->gathered);
     self->gathered = NULL;
     self->filling = true;
-    self->fill_at_ms = ckv_replicator_now() + RETRY_MS;
+    self->fill_at_ms = ckv_clock_monotonic() + RETRY_MS;
 }
 
 void ckv_apply_written(struct ckv_replicator *self, struct entries *batch)

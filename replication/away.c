@@ -66,9 +66,9 @@ void ckv_away_wait(struct ckv_replicator *self, unsigned failures)
     unsigned pause = (unsigned)PAUSE_MIN_MS << (failures < 5 ? failures : 5);
     if (pause > PAUSE_MAX_MS)
         pause = PAUSE_MAX_MS;
-    uint64_t until = ckv_replicator_now() + pause / 2 + randombytes_uniform(pause / 2 + 1);
-    for (uint64_t now = ckv_replicator_now(); now < until && !atomic_load(&self->stop);
-         now = ckv_replicator_now()) {
+    uint64_t until = ckv_clock_monotonic() + pause / 2 + randombytes_uniform(pause / 2 + 1);
+    for (uint64_t now = ckv_clock_monotonic(); now < until && !atomic_load(&self->stop);
+         now = ckv_clock_monotonic()) {
         struct pollfd item = { .fd = self->wake, .events = POLLIN };
         poll(&item, 1, (int)(until - now));
         ckv_register_take(self);

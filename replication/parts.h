@@ -2,6 +2,7 @@
 #ifndef CKV_REPLICATION_PARTS_H
 #define CKV_REPLICATION_PARTS_H
 
+#include "kv/clock.h"
 #include "replication/position.h"
 #include "replication/replicator.h"
 #include <pthread.h>

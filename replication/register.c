@@ -129,7 +129,7 @@ static void reserve(struct ckv_replicator *self, struct ckv_reservation *reserva
     struct call call;
     struct pending *pending = ckv_parts_pending(PENDING_RESERVE);
     if (!pending || self->broken || !atomic_load(&self->live) ||
-        !ckv_register_chosen_keys(self, ckv_replicator_now())) {
+        !ckv_register_chosen_keys(self, ckv_clock_monotonic())) {
         free(pending);
         reservation->done(reservation, CKV_ERROR_UNAVAILABLE);
         return;
@@ -293,7 +293,7 @@ void ckv_register_send(struct ckv_replicator *self)
     while (self->appends < APPENDS_MAX && append_some(self))
         ;
     uint64_t first = first_of_outbox(self);
-    uint64_t now_ms = ckv_replicator_now();
+    uint64_t now_ms = ckv_clock_monotonic();
     if (!first && !self->instance_set && !self->appends)
         set_instance(self);
     /*  An entry that was logged and never came back: its place in the log was lost.  */
@@ -434,7 +434,7 @@ static void name_laggards(const struct ckv_replicator *self, struct ckv_delivery
 
 void ckv_register_spread(struct ckv_replicator *self)
 {
-    uint64_t now_ms = ckv_replicator_now();
+    uint64_t now_ms = ckv_clock_monotonic();
     struct ckv_delivery **link = &self->spreading;
     while (*link) {
         struct ckv_delivery *delivery = *link;
@@ -459,7 +459,7 @@ static void expire(struct ckv_replicator *self, struct ckv_delivery **link, uint
         }
         *link = delivery->next;
         if (reached == CKV_ACK_LOGGED)
-            name_laggards(self, delivery, ckv_replicator_now());
+            name_laggards(self, delivery, ckv_clock_monotonic());
         finish(delivery, reached);
     }
 }

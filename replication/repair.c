@@ -197,7 +197,7 @@ void ckv_repair_drop(struct ckv_replicator *self)
     ckv_buffer_clear(&repair->surplus);
     free(repair);
     self->repair = NULL;
-    self->repair_not_before_ms = ckv_replicator_now() + PAUSE_MS;
+    self->repair_not_before_ms = ckv_clock_monotonic() + PAUSE_MS;
     pthread_mutex_lock(&self->lock);
     self->status.repair = (struct ckv_repair_progress){ .running = false };
     pthread_mutex_unlock(&self->lock);
@@ -476,7 +476,7 @@ void ckv_repair_written(struct ckv_replicator *self, struct entries *batch)
     if (!repair)
         return;
     repair->writing -= repair->writing ? 1 : 0;
-    repair->heard_ms = ckv_replicator_now();
+    repair->heard_ms = ckv_clock_monotonic();
     if (batch->write.rc != CKV_OK) {
         fail(self, ckv_strerror(batch->write.rc));
         return;
@@ -618,7 +618,7 @@ static void take_answer(struct ckv_replicator *self, const struct ckv_message *m
 {
     struct repair *repair = self->repair;
     struct ask *ask = NULL;
-    repair->heard_ms = ckv_replicator_now();
+    repair->heard_ms = ckv_clock_monotonic();
     for (int i = 0; i < ASKS_MAX; i++)
         if (repair->asks[i].number && repair->asks[i].number == message->number)
             ask = &repair->asks[i];
@@ -628,7 +628,7 @@ static void take_answer(struct ckv_replicator *self, const struct ckv_message *m
              !repair->has_digests)
         take_digests(self, message->payload);
     if (self->repair) /* or it has been given up */
-        advance(self, ckv_replicator_now());
+        advance(self, ckv_clock_monotonic());
 }
 
 void ckv_repair_message(struct ckv_replicator *self, const struct ckv_message *message)

@@ -5,24 +5,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { TICK_MS = 50, COUNT_MS = 200 };
-
-uint64_t ckv_replicator_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static uint64_t wall_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /*  ---- what the moments share ----  */
 
@@ -120,7 +105,7 @@ void ckv_parts_announce(struct ckv_replicator *self, bool asks)
         ckv_message_end(&buffer, 0, self->options.cluster_key) == CKV_OK)
         ckv_parts_publish(self, self->names.nodes_channel, ckv_buffer_octets(&buffer));
     ckv_buffer_clear(&buffer);
-    self->announced_ms = ckv_replicator_now();
+    self->announced_ms = ckv_clock_monotonic();
     self->said = said;
     pthread_mutex_lock(&self->lock);
     self->status.digest = root;
@@ -199,7 +184,7 @@ static void hear_members(struct ckv_replicator *self, const struct ckv_message *
 {
     struct ckv_octets rest = message->payload;
     struct ckv_membership item;
-    uint64_t now_ms = ckv_replicator_now();
+    uint64_t now_ms = ckv_clock_monotonic();
     while (ckv_membership_next(&rest, &item) == 1) {
         struct ckv_member *known = ckv_members_find(&self->members, item.id);
         bool live =
@@ -233,7 +218,7 @@ static void compare_digest(struct ckv_replicator *self, struct ckv_member *membe
 static void hear_announcement(struct ckv_replicator *self, const struct ckv_message *message)
 {
     struct ckv_announcement said;
-    uint64_t now_ms = ckv_replicator_now();
+    uint64_t now_ms = ckv_clock_monotonic();
     if (ckv_announcement_read(&said, message->payload) != CKV_OK) {
         self->counters.forged++;
         return;
@@ -244,7 +229,7 @@ static void hear_announcement(struct ckv_replicator *self, const struct ckv_mess
     }
     bool is_new = !ckv_members_find(&self->members, message->sender);
     struct ckv_member *member = ckv_members_add(&self->members, message->sender);
-    if (!member || !ckv_members_hear(member, message, &said, now_ms, wall_clock()))
+    if (!member || !ckv_members_hear(member, message, &said, now_ms, ckv_clock_wall()))
         return;
     if (is_new)
         remember_member(self, member);
@@ -310,7 +295,7 @@ static void take_published(struct ckv_replicator *self, const redisReply *reply)
 static void take_reply(struct ckv_replicator *self, const redisReply *reply)
 {
     struct pending *pending = self->first_pending;
-    self->answered_ms = ckv_replicator_now();
+    self->answered_ms = ckv_clock_monotonic();
     if (!pending) {
         ckv_parts_break(self, "Redis answered what was not asked");
         return;
@@ -366,7 +351,7 @@ static void receive(struct ckv_replicator *self, redisContext *context,
 
 void ckv_parts_publish_status(struct ckv_replicator *self)
 {
-    uint64_t now_ms = ckv_replicator_now();
+    uint64_t now_ms = ckv_clock_monotonic();
     struct ckv_kv_stats stats = { .records = 0 };
     if (now_ms - self->counted_ms >= COUNT_MS && ckv_kv_stats(self->options.kv, &stats) == CKV_OK) {
         self->outbox = stats.outbox;
@@ -398,7 +383,7 @@ static void probe(struct ckv_replicator *self, uint64_t now_ms)
 
 static void tick(struct ckv_replicator *self)
 {
-    uint64_t now_ms = ckv_replicator_now();
+    uint64_t now_ms = ckv_clock_monotonic();
     if (now_ms - self->announced_ms >= ANNOUNCE_MS) {
         ckv_parts_announce(self, false);
         if (self->members_differ)
@@ -420,7 +405,7 @@ static void live(struct ckv_replicator *self)
 {
     int wants_out = 0;
     uint64_t ticked_ms = 0;
-    self->connected_ms = self->answered_ms = self->heard_self_ms = ckv_replicator_now();
+    self->connected_ms = self->answered_ms = self->heard_self_ms = ckv_clock_monotonic();
     self->reason[0] = 0;
     atomic_store(&self->live, true);
     ckv_parts_announce(self, true);
@@ -444,7 +429,7 @@ static void live(struct ckv_replicator *self)
         ckv_apply_submit_due(self);
         ckv_apply_fill(self);
         ckv_register_send(self);
-        uint64_t now_ms = ckv_replicator_now();
+        uint64_t now_ms = ckv_clock_monotonic();
         if (now_ms - ticked_ms >= TICK_MS) {
             ticked_ms = now_ms;
             tick(self);
@@ -507,7 +492,7 @@ int ckv_replicator_new(struct ckv_replicator **self_p, const struct ckv_replicat
     if (!self)
         return CKV_ERROR_MEMORY;
     self->options = *options;
-    self->started = wall_clock();
+    self->started = ckv_clock_wall();
     randombytes_buf(&self->instance, sizeof(self->instance));
     /*  Questions are numbered from a place that nobody guesses, so that an answer to an earlier life's
         question is not taken for one; room is left to count up.  */
@@ -567,7 +552,7 @@ void ckv_replicator_status(struct ckv_replicator *self, struct ckv_replication_s
     pthread_mutex_lock(&self->lock);
     *status = self->status;
     pthread_mutex_unlock(&self->lock);
-    status->now_ms = ckv_replicator_now();
+    status->now_ms = ckv_clock_monotonic();
 }
 
 int ckv_replicator_find(struct ckv_replicator *self, struct ckv_octets text, uint64_t *id)
@@ -579,7 +564,7 @@ int ckv_replicator_find(struct ckv_replicator *self, struct ckv_octets text, uin
         rc = CKV_ERROR_NO_NODE;
     else if (found->id == self->options.node_id)
         rc = CKV_ERROR_ARGUMENT;
-    else if (ckv_member_is_live(found, ckv_replicator_now()))
+    else if (ckv_member_is_live(found, ckv_clock_monotonic()))
         rc = CKV_ERROR_NODE_LIVE;
     else
         *id = found->id;

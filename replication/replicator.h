@@ -131,7 +131,4 @@ struct ckv_replication_status {
 /*  Fills STATUS, which is large: not for the stack.  */
 void ckv_replicator_status(struct ckv_replicator *self, struct ckv_replication_status *status);
 
-/*  Milliseconds of the monotonic clock.  */
-uint64_t ckv_replicator_now(void);
-
 #endif
