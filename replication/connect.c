@@ -93,17 +93,17 @@ static int look_at_position(struct ckv_replicator *self, enum found *found, uint
 /*  Who has repaired into this epoch.  */
 static int read_confirmed(struct ckv_replicator *self)
 {
-    const char *argv[] = { "HKEYS", self->names.keys[CKV_KEY_CONFIRMED] };
+    const char *argv[] = { "HGETALL", self->names.keys[CKV_KEY_CONFIRMED] };
     redisReply *reply = ckv_channel_call(&self->channel, 2, argv, NULL, self->reason);
     if (!reply)
         return CKV_ERROR_REDIS;
-    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
-        if (reply->element[i]->type != REDIS_REPLY_STRING)
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2) {
+        const redisReply *id = reply->element[i], *epoch = reply->element[i + 1];
+        if (id->type != REDIS_REPLY_STRING || epoch->type != REDIS_REPLY_STRING)
             continue;
-        struct ckv_member *member =
-            ckv_members_find(&self->members, strtoull(reply->element[i]->str, NULL, 16));
+        struct ckv_member *member = ckv_members_find(&self->members, strtoull(id->str, NULL, 16));
         if (member)
-            member->confirmed_epoch = self->position.epoch;
+            member->confirmed_epoch = strtoull(epoch->str, NULL, 16);
     }
     freeReplyObject(reply);
     return CKV_OK;

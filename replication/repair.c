@@ -488,10 +488,11 @@ void ckv_repair_written(struct ckv_replicator *self, struct entries *batch)
 
 static void confirm(struct ckv_replicator *self)
 {
-    char id[17];
+    char id[17], epoch[17]; /* named, since another one may begin before this arrives */
     struct ckv_member *myself = ckv_members_find(&self->members, self->options.node_id);
     snprintf(id, sizeof(id), "%016llx", (unsigned long long)self->options.node_id);
-    const char *argv[] = { "HSET", self->names.keys[CKV_KEY_CONFIRMED], id, "1" };
+    snprintf(epoch, sizeof(epoch), "%016llx", (unsigned long long)self->position.epoch);
+    const char *argv[] = { "HSET", self->names.keys[CKV_KEY_CONFIRMED], id, epoch };
     if (ckv_parts_command(self, ckv_parts_pending(PENDING_OTHER), 4, argv, NULL) == CKV_OK &&
         myself)
         myself->confirmed_epoch = self->position.epoch;

@@ -16,7 +16,7 @@ const char ckv_script_open[] =
     "  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])\n"
     "  redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'run', ARGV[1], 'key', ARGV[2],\n"
     "             'head', '0', 'generation', '0')\n"
-    "  redis.call('HSET', KEYS[5], ARGV[4], '1')\n"
+    "  redis.call('HSET', KEYS[5], ARGV[4], ARGV[3])\n"
     "  return {'NEW', ARGV[3], '0'}\n"
     "end\n"
     "return {'OLD', state[1], state[4]}\n";

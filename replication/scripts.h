@@ -6,7 +6,7 @@
         {curvekv:NAME}:log        stream: entry "<sequence>-1", field "e" the message
         {curvekv:NAME}:names:0    hashes: who has reserved which chosen storage key; two, for the
         {curvekv:NAME}:names:1    last two generations of the log (half its length each)
-        {curvekv:NAME}:confirmed  hash: nodes that have repaired into this epoch
+        {curvekv:NAME}:confirmed  hash: node id -> the epoch that it has repaired into
         {curvekv:NAME}:instances  hash: node id -> instance whose outbox has been in the log
 
     open: joins the epoch, or begins one when Redis is not what the last one was begun on: another
