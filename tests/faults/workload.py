@@ -11,7 +11,7 @@ import time
 
 import zmq
 
-from record import Record
+from record import Record, text
 
 PATIENCE_MS = 8000
 NAMES = 400
@@ -92,10 +92,9 @@ class Client(threading.Thread):
 
     def change(self, node, command, ack):
         key = self.random.choice(self.mine)
-        text = key.decode() if len(key) != 32 else key.hex()
         with self.ledger.lock:
             self.ledger.touched.add(key)
-        answer = self.ask(node, command=command, storage_key=text, ack=ack, wait_ms=3000)
+        answer = self.ask(node, command=command, storage_key=text(key), ack=ack, wait_ms=3000)
         if self.counted(command, answer) and command == "revoke":
             with self.ledger.lock:
                 self.ledger.revoked[key] = (answer[1], answer[0]["ack"], node.name)
