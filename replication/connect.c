@@ -109,7 +109,8 @@ static int read_confirmed(struct ckv_replicator *self)
     return CKV_OK;
 }
 
-/*  Begins at the start of EPOCH; whoever began it is complete in it by that.  */
+/*  Begins at the start of EPOCH. Whoever began it is complete in it by that, if it ever was before:
+    a node that has just been made knows neither the records nor who else is a member.  */
 static void enter_epoch(struct ckv_replicator *self, uint64_t epoch, bool founder)
 {
     struct entries *batch = ckv_entries_new(self);
@@ -117,7 +118,10 @@ static void enter_epoch(struct ckv_replicator *self, uint64_t epoch, bool founde
         return;
     self->counters.epochs++;
     batch->before = self->position;
-    self->position = (struct ckv_position){ .epoch = epoch, .complete = founder };
+    bool settled = self->position.settled || (founder && self->alone);
+    self->alone = false;
+    self->position =
+        (struct ckv_position){ .epoch = epoch, .complete = founder && settled, .settled = settled };
     batch->after = self->position;
     ckv_entries_submit(self, batch);
     ckv_log(CKV_LOG_INFO, "replication: %s epoch %016llx of the log", founder ? "began" : "joined",

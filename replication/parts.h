@@ -123,7 +123,8 @@ struct ckv_replicator {
     bool instance_set;
     bool members_differ; /* a peer knows others */
     bool filling, fill_asked;
-    bool nudged;                     /* a peer wants to be repaired with */
+    bool alone;  /* it has waited for others in vain: a new node may begin an epoch by itself */
+    bool nudged; /* a peer wants to be repaired with */
     atomic_bool stop, live, refused; /* other threads read these */
 };
 

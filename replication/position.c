@@ -2,8 +2,10 @@
 
 static const char row[] = "position";
 
+enum { COMPLETE = 1, SETTLED = 2 };
+
 struct wire {
-    uint8_t epoch[8], sequence[8], mark[CKV_MARK_SIZE], complete;
+    uint8_t epoch[8], sequence[8], mark[CKV_MARK_SIZE], flags;
 };
 
 int ckv_position_get(struct ckv_position *self, struct ckv_kv_txn *txn)
@@ -19,13 +21,15 @@ int ckv_position_get(struct ckv_position *self, struct ckv_kv_txn *txn)
     self->epoch = ckv_get64(wire->epoch);
     self->sequence = ckv_get64(wire->sequence);
     memcpy(self->mark, wire->mark, sizeof(self->mark));
-    self->complete = wire->complete == 1;
+    self->complete = wire->flags & COMPLETE;
+    self->settled = wire->flags & SETTLED;
     return CKV_OK;
 }
 
 int ckv_position_put(const struct ckv_position *self, struct ckv_kv_txn *txn)
 {
-    struct wire wire = { .complete = self->complete };
+    struct wire wire = { .flags = (uint8_t)((self->complete ? COMPLETE : 0) |
+                                            (self->settled ? SETTLED : 0)) };
     ckv_put64(wire.epoch, self->epoch);
     ckv_put64(wire.sequence, self->sequence);
     memcpy(wire.mark, self->mark, sizeof(wire.mark));

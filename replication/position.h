@@ -15,6 +15,8 @@ struct ckv_position {
     uint8_t mark[CKV_MARK_SIZE]; /* hash of that entry: a log that has another one there is forked;
                                     zeros when the node did not see it */
     bool complete;               /* whether all that the cluster knew before is here, too */
+    bool settled; /* whether this node has ever been complete: only then may it say so
+                                    of itself when it begins an epoch */
 };
 
 /*  The mark of an entry.  */

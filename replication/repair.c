@@ -14,6 +14,9 @@
     A few questions are under way at one time, and no more than REPAIRING_MAX octets at the writer,
     so memory is bounded whatever the difference. Joining a cluster is this, from empty.
 
+    When nobody is here who has confirmed the epoch, another one is begun by whoever has been complete
+    before; by a new node only after it has waited for others in vain.
+
     When all is done with a peer that has confirmed the epoch, this node confirms it, too: whatever
     it knew from before is now known to the others or in the log of this epoch. Once all members
     have, a storage key that is free here is free (members.h, ckv_members_agree).
@@ -31,8 +34,9 @@ enum {
     MEND_MAX = 256,
     PATIENCE_MS = 4000,
     PAUSE_MS = 300,
-    LONELY_MS = 5000,
-    REVIEW_MS = 15000, /* without once the same digest as a peer */
+    LONELY_MS = 700,      /* without a peer that has confirmed the epoch */
+    LONELY_NEW_MS = 3000, /* the same for a node that never was complete: any other comes first */
+    REVIEW_MS = 15000,    /* without once the same digest as a peer */
 };
 
 /*  A record that the peer lacks.  */
@@ -496,7 +500,7 @@ static void confirm(struct ckv_replicator *self)
     if (ckv_parts_command(self, ckv_parts_pending(PENDING_OTHER), 4, argv, NULL) == CKV_OK &&
         myself)
         myself->confirmed_epoch = self->position.epoch;
-    self->position.complete = true;
+    self->position.complete = self->position.settled = true;
     ckv_apply_submit(self);
     struct entries *batch = ckv_entries_new(self);
     if (!batch)
@@ -607,8 +611,11 @@ void ckv_repair_tick(struct ckv_replicator *self, uint64_t now_ms)
     }
     if (peer)
         begin(self, peer, now_ms);
-    else if (!self->position.complete && now_ms - self->lonely_since_ms > LONELY_MS) {
+    else if (!self->position.complete &&
+             now_ms - self->lonely_since_ms >
+                 (uint64_t)(self->position.settled ? LONELY_MS : LONELY_NEW_MS)) {
         self->leaving = self->position.epoch;
+        self->alone = true;
         self->lonely_since_ms = 0;
         ckv_parts_break(self, "nobody is here who knows all of this epoch; another one begins");
     }

@@ -123,6 +123,25 @@ def what_one_node_alone_had_when_redis_was_wiped_reaches_all(place):
 
 
 @test
+def a_new_node_that_begins_an_epoch_gives_nothing_away_that_others_may_have(place):
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    a.register("--key", "kept", "--ack", "all")
+    for node in (a, b):
+        node.process.send_signal(signal.SIGSTOP)
+    redis.kill().start()
+    c = place.member(redis.url, "c")
+    c.run("register", "--key", "kept", "--out", place.path("x.cert")).ended(
+        REFUSED, "cannot be promised")
+    for node in (a, b):
+        node.process.send_signal(signal.SIGCONT)
+    until(lambda: c.knows(3), "all know each other")
+    c.run("register", "--key", "kept", "--out", place.path("x.cert")).ended(
+        REFUSED, "belongs to another certificate")
+    settle([a, b, c])
+
+
+@test
 def chosen_keys_wait_for_a_member_that_has_not_been_heard_since_redis_was_wiped(place):
     redis = place.redis()
     a, b = place.cluster(redis.url, "a", "b")
