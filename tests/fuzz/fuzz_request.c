@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rc == CKV_OK) {
         struct ckv_octets metadata = ckv_octets(request.metadata, request.metadata_size);
         int more;
-        require(request.command >= CKV_REQUEST_REGISTER && request.command <= CKV_REQUEST_STATUS);
+        require(request.command >= CKV_REQUEST_REGISTER && request.command <= CKV_REQUEST_FORGET);
+        require((unsigned)request.ack <= CKV_ACK_ALL && request.wait_ms <= 3600000);
         require(request.storage_key.size <= CKV_STORAGE_KEY_MAX);
         require(request.limit > 0 && request.limit <= CKV_REQUEST_LIMIT_MAX);
         require(request.after_size <= sizeof(request.after));
