@@ -165,6 +165,18 @@ static void complain(struct ckv_replicator *self, int rc, const char *what)
                 ckv_strerror(rc));
 }
 
+/*  Whether MESSAGE, which forgets a node, is to be stored: not when it is about this one, or one that
+    was heard since; but what this node itself put in the outbox has to leave it.  */
+static bool forgets(struct ckv_replicator *self, const struct ckv_message *message)
+{
+    uint64_t id = ckv_get64(message->payload.data), at = ckv_get64(message->payload.data + 8);
+    if (id == self->options.node_id) {
+        ckv_parts_begin_anew(self, at);
+        return false;
+    }
+    return ckv_members_forget(&self->members, id, at) || message->sender == self->options.node_id;
+}
+
 /*  Takes the entry of SEQUENCE, which follows the position. One that cannot be applied is passed over
     when the log has it, or nothing behind it would ever be; but the channel's word is not taken for
     that.  */
@@ -186,10 +198,7 @@ static void take_entry(struct ckv_replicator *self, uint64_t sequence, struct ck
     if (rc != CKV_OK) {
         self->counters.dropped++;
         complain(self, rc, "an entry of the log");
-    } else if (message.type != CKV_MESSAGE_FORGET ||
-               ckv_members_forget(&self->members, ckv_get64(message.payload.data),
-                                  ckv_get64(message.payload.data + 8)) ||
-               message.sender == self->options.node_id) {
+    } else if (message.type != CKV_MESSAGE_FORGET || forgets(self, &message)) {
         bool own = message.sender == self->options.node_id;
         if (ckv_entries_add(batch, message.type, own ? message.number : 0, message.payload) !=
             CKV_OK) {

@@ -49,12 +49,17 @@ struct ckv_member *ckv_members_add(struct ckv_members *self, uint64_t id)
     return found;
 }
 
-bool ckv_members_has_forgotten(const struct ckv_members *self, uint64_t id)
+uint64_t ckv_members_forgotten_at(const struct ckv_members *self, uint64_t id)
 {
     for (size_t i = 0; i < self->forgotten_count; i++)
         if (self->forgotten[i].id == id)
-            return true;
-    return false;
+            return self->forgotten[i].forgotten_at;
+    return 0;
+}
+
+bool ckv_members_has_forgotten(const struct ckv_members *self, uint64_t id)
+{
+    return ckv_members_forgotten_at(self, id) != 0;
 }
 
 bool ckv_members_forget(struct ckv_members *self, uint64_t id, uint64_t at)

@@ -51,6 +51,9 @@ struct ckv_member *ckv_members_add(struct ckv_members *self, uint64_t id);
 bool ckv_members_forget(struct ckv_members *self, uint64_t id, uint64_t at);
 bool ckv_members_has_forgotten(const struct ckv_members *self, uint64_t id);
 
+/*  When ID was forgotten, ms since 1970; 0: it was not.  */
+uint64_t ckv_members_forgotten_at(const struct ckv_members *self, uint64_t id);
+
 /*  Writes everyone known and forgotten, as a payload of MEMBERS.  */
 int ckv_members_write(const struct ckv_members *self, struct ckv_buffer *buffer);
 

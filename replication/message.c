@@ -4,7 +4,7 @@
 #include <sodium.h>
 
 _Static_assert(CKV_MESSAGE_HEAD_SIZE == 32, "the head has no holes");
-_Static_assert(sizeof(struct ckv_announcement_wire) == 72, "the announcement has no holes");
+_Static_assert(sizeof(struct ckv_announcement_wire) == 80, "the announcement has no holes");
 
 static void mac_of(uint8_t mac[CKV_MESSAGE_MAC_SIZE], struct ckv_octets octets,
                    const struct ckv_cluster_key *cluster_key)
@@ -85,6 +85,7 @@ int ckv_announcement_read(struct ckv_announcement *self, struct ckv_octets paylo
     self->records = ckv_get64(wire->records);
     self->outbox = ckv_get64(wire->outbox);
     self->members = ckv_get64(wire->members);
+    self->twin = ckv_get64(wire->twin);
     self->digest = ckv_digest_get(wire->digest);
     self->ttl_ms = ckv_get32(wire->ttl_ms);
     self->state = (enum ckv_node_state)wire->state;
@@ -109,6 +110,7 @@ int ckv_announcement_write(const struct ckv_announcement *self, struct ckv_buffe
     ckv_put64(wire.records, self->records);
     ckv_put64(wire.outbox, self->outbox);
     ckv_put64(wire.members, self->members);
+    ckv_put64(wire.twin, self->twin);
     ckv_digest_put(wire.digest, self->digest);
     ckv_put32(wire.ttl_ms, self->ttl_ms);
     int rc = ckv_buffer_add(buffer, ckv_octets(&wire, sizeof(wire)));

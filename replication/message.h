@@ -6,7 +6,8 @@
 
     Whoever can write to Redis but has not the cluster key can make no message. He can repeat one: a
     repeated record is merged again, which changes nothing; a repeated announcement is told by its
-    number; requests for repair are answered with sealed records only. Records inside are sealed
+    number within one life of a node, and one of an earlier life proves nothing: a twin is believed
+    only when it names this very instance, and who was forgotten only when started after that; requests for repair are answered with sealed records only. Records inside are sealed
     and verified again by themselves. Nothing in a message is secret but in that form.
 
     | type         | goes by                | payload                                             |
@@ -112,6 +113,7 @@ struct ckv_announcement_wire {
     uint8_t records[8];
     uint8_t outbox[8];
     uint8_t members[8]; /* sum of the ids of all members that it knows, itself too */
+    uint8_t twin[8];    /* another instance that it has heard under its own node id; zeros: none */
     uint8_t digest[CKV_DIGEST_SIZE];
     uint8_t ttl_ms[4];
     uint8_t state; /* enum ckv_node_state */
@@ -120,7 +122,7 @@ struct ckv_announcement_wire {
 };
 
 struct ckv_announcement {
-    uint64_t started, epoch, sequence, records, outbox, members;
+    uint64_t started, epoch, sequence, records, outbox, members, twin;
     struct ckv_digest digest;
     uint32_t ttl_ms;
     enum ckv_node_state state;

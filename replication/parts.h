@@ -74,6 +74,7 @@ struct ckv_replicator {
     struct ckv_replicator_options options;
     struct ckv_channel_names names;
     uint64_t instance, started, numbers; /* numbers: of messages */
+    uint64_t twin;                       /* another instance under our node id */
     pthread_t thread;
 
     pthread_mutex_t lock; /* over mailbox and status */
@@ -136,6 +137,7 @@ struct pending *ckv_parts_pending(enum pending_kind kind);
 int ckv_parts_publish(struct ckv_replicator *self, const char *channel, struct ckv_octets message);
 struct ckv_message ckv_parts_message(struct ckv_replicator *self, enum ckv_message_type type);
 void ckv_parts_publish_status(struct ckv_replicator *self);
+void ckv_parts_begin_anew(struct ckv_replicator *self, uint64_t at);
 void ckv_parts_announce(struct ckv_replicator *self, bool asks);
 bool ckv_parts_refresh(struct ckv_replicator *self); /* the read transaction sees the newest */
 

@@ -92,6 +92,7 @@ void ckv_parts_announce(struct ckv_replicator *self, bool asks)
         .records = stats.records,
         .outbox = self->outbox,
         .members = ckv_members_sum(&self->members),
+        .twin = self->twin,
         .digest = root,
         .ttl_ms = TTL_MS,
         .state = self->filling ? CKV_NODE_CATCHING_UP : CKV_NODE_LIVE,
@@ -113,10 +114,19 @@ void ckv_parts_announce(struct ckv_replicator *self, bool asks)
     pthread_mutex_unlock(&self->lock);
 }
 
-/*  Another process with our node id. Of two, the one that was started later yields.  */
+/*  Another process with our node id, or an echo of our own earlier life. A process that runs answers by
+    naming our instance, which no earlier message can. Of two, the one that was started later
+    yields.  */
 static void meet_double(struct ckv_replicator *self, const struct ckv_message *message,
                         const struct ckv_announcement *said)
 {
+    if (said->twin != self->instance) {
+        self->twin = message->instance;
+        self->announced_ms = 0; /* so that it hears of us, and answers */
+        return;
+    }
+    self->twin = message->instance;
+    self->announced_ms = 0;
     if (said->started > self->started ||
         (said->started == self->started && message->instance > self->instance))
         return;
@@ -180,6 +190,16 @@ static void tell_members(struct ckv_replicator *self)
     self->members_differ = false;
 }
 
+/*  This node was forgotten AT, while it was cut off. It runs, and says so as one that began later.  */
+void ckv_parts_begin_anew(struct ckv_replicator *self, uint64_t at)
+{
+    uint64_t now = ckv_clock_wall();
+    if (self->started > at)
+        return;
+    self->started = now > at ? now : at + 1;
+    self->announced_ms = 0;
+}
+
 static void hear_members(struct ckv_replicator *self, const struct ckv_message *message)
 {
     struct ckv_octets rest = message->payload;
@@ -187,8 +207,11 @@ static void hear_members(struct ckv_replicator *self, const struct ckv_message *
     uint64_t now_ms = ckv_clock_monotonic();
     while (ckv_membership_next(&rest, &item) == 1) {
         struct ckv_member *known = ckv_members_find(&self->members, item.id);
-        bool live =
-            known && (item.id == self->options.node_id || ckv_member_is_live(known, now_ms));
+        if (item.id == self->options.node_id) {
+            ckv_parts_begin_anew(self, item.forgotten_at);
+            continue;
+        }
+        bool live = known && ckv_member_is_live(known, now_ms);
         if (item.forgotten_at && known && !live) {
             if (ckv_members_forget(&self->members, item.id, item.forgotten_at))
                 store_member(self, item.id, item.forgotten_at, "");
@@ -225,6 +248,11 @@ static void hear_announcement(struct ckv_replicator *self, const struct ckv_mess
     }
     if (message->sender == self->options.node_id && message->instance != self->instance) {
         meet_double(self, message, &said);
+        return;
+    }
+    uint64_t forgotten_at = ckv_members_forgotten_at(&self->members, message->sender);
+    if (forgotten_at && said.started <= forgotten_at) {
+        self->members_differ = true; /* if it does run, it learns that, and says that it does */
         return;
     }
     bool is_new = !ckv_members_find(&self->members, message->sender);

@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -348,6 +349,28 @@ class Redis:
 
     def call(self, *arguments):
         return self.raw(*arguments).stdout.decode("utf-8", "surrogateescape").strip()
+
+    def overhear(self, channel, wanted):
+        """The first message on CHANNEL of which WANTED says yes."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(DEADLINE_S)
+            connection.connect(self.socket)
+            connection.sendall(f"SUBSCRIBE {channel}\r\n".encode())
+            with connection.makefile("rb") as stream:
+                while True:
+                    parts = []
+                    for _ in range(int(stream.readline()[1:])):
+                        kind = stream.readline()
+                        parts.append(stream.read(int(kind[1:]) + 2)[:-2]
+                                     if kind[:1] == b"$" else kind)
+                    if parts[0] == b"message" and wanted(parts[2]):
+                        return parts[2]
+
+    def publish(self, channel, message):
+        """How many heard it."""
+        done = subprocess.run(["redis-cli", "-s", self.socket, "-x", "PUBLISH", channel],
+                              input=message, capture_output=True, check=True)
+        return int(done.stdout)
 
     def kill(self):
         self.process.kill()
