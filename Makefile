@@ -120,7 +120,7 @@ tests: $(UNIT_TESTS)
 .PHONY: faults
 faults: packages
 	@$(MAKE) --no-print-directory VARIANT=$(VARIANT) all
-	@CURVEKV=$(CURDIR)/$B/curvekv tests/faults/run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	@CURVEKV=$(CURDIR)/$B/curvekv tests/faults/run --variant $(VARIANT) --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 .PHONY: fuzz
 fuzz: packages

@@ -1,206 +1,210 @@
-"""Five nodes and a Redis, each reached through a proxy of its own, and what can be done to them."""
+"""The nodes, and what can be done to each of them."""
+import contextlib
 import os
 import shutil
 import signal
-import socket
+import struct
 import subprocess
-import sys
+import threading
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
-import harness  # noqa: E402
-from proxy import Proxy, start_loop  # noqa: E402
-from resp import Away, Client, RedisError  # noqa: E402
+import harness
 
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
-    """A redis-server or a sentinel on a loopback port."""
-
-    def __init__(self, place, name, program="redis-server"):
-        self.program = program
-        self.directory = place.directory(name)
-        self.log_path = place.path(name + ".log")
-        self.port = free_port()
-        self.process = None
-        self.options = []
-
-    def start(self, *options):
-        self.options = list(options) or self.options
-        with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(
-                [self.program, *self.options], cwd=self.directory, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log)
-        harness.until(self.answers, f"{self.program} answers")
-        return self
-
-    def start_redis(self, *options):
-        return self.start("--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-                          "--dir", self.directory, *options)
-
-    def answers(self):
-        try:
-            with Client(self.port) as client:
-                return client.call("PING")
-        except (Away, RedisError):
-            return None
-
-    def call(self, *words):
-        with Client(self.port) as client:
-            return client.call(*words)
-
-    def kill(self):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.kill()
-            self.process.wait()
+CLUSTER = "faults"
+STARTED_S = 120
+SMALL_DISK = "48m"
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Member:
-    """A node, whose death is no failure."""
+    """A node, whose death is a fault when the tests caused it, and a failure when they did not."""
 
-    def __init__(self, place, name, options, clock_library):
+    def __init__(self, cluster, name):
+        place = cluster.place
+        self.cluster = cluster
         self.name = name
         self.data = place.path(name)
         self.log_path = place.path(name + ".log")
-        self.clock = place.path(name + ".clock")
-        self.options = options
-        self.library = clock_library
+        self.clock = harness.write(place.path(name + ".clock"), struct.pack("=q", 0))
         self.process = None
-        self.held = False     # clients leave it alone
-        self.set_clock(0)
+        self.complaints = []
+        self.held = False  # clients begin nothing here
+        self.asked = 0     # how many requests are under way
+        self.disturbed_until = 0.0
+        place.at_end.append(self.end)
 
-    def set_clock(self, ms):
-        with open(self.clock, "r+b" if os.path.exists(self.clock) else "w+b") as file:
-            file.write(int(ms).to_bytes(8, "little", signed=True))
+    # ---- its process ----
 
     def start(self):
-        environment = dict(os.environ, LD_PRELOAD=self.library, CKV_CLOCK=self.clock)
+        options = ["--cluster", CLUSTER, "--node", self.name, "--redis", self.cluster.redis.url,
+                   "--cluster-key", self.cluster.key]
+        environment = dict(os.environ, LD_PRELOAD=self.cluster.clock_library, CKV_CLOCK=self.clock)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [harness.CURVEKV, "serve", "--data", self.data, "--node", self.name, *self.options],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+                [harness.CURVEKV, "serve", "--data", self.data, *options], env=environment,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        self.cluster.proxy.process_is(self.name, self.process.pid)
         return self
+
+    def await_ready(self):
+        harness.until(self.status, f"{self.name} answers", STARTED_S)
+
+    def check_alive(self):
+        """Notes it when the node ended and nobody had killed it."""
+        if self.process.poll() is not None:
+            self.complaints.append(f"{self.name} ended by itself, status {self.process.returncode}")
 
     def signal(self, number):
         self.process.send_signal(number)
 
     def kill(self):
+        self.check_alive()
         self.process.kill()
         self.process.wait()
 
-    def status(self):
-        result = subprocess.run([harness.CURVEKV, "status", "--json", "--data", self.data,
-                                 "--timeout", "5"], capture_output=True)
-        return harness.json.loads(result.stdout) if result.returncode == 0 else None
+    def stop(self):
+        """SIGTERM, and waits."""
+        self.check_alive()
+        self.signal(signal.SIGTERM)
+        if self.process.wait(STARTED_S) != 0:
+            self.complaints.append(f"{self.name} stopped with {self.process.returncode}")
+
+    def end(self):
+        if self.process and self.process.poll() is None:
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGTERM)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    # ---- what is around it ----
+
+    def set_clock(self, ms):
+        with open(self.clock, "r+b") as file:
+            file.write(struct.pack("=q", ms))
+
+    def delete_data(self):
+        shutil.rmtree(self.data)
+
+    @property
+    def node_id(self):
+        return harness.read(os.path.join(self.data, "node.id")).decode().strip()
+
+    # ---- what it says ----
+
+    def status(self, seconds=5):
+        """Its status, or None when it does not answer."""
+        if not os.path.exists(os.path.join(self.data, "admin.sock")):
+            return None
+        admin = harness.Admin(self.data)
+        try:
+            admin.send("status")
+            reply = admin.receive(seconds)
+            return reply[0] if reply else None
+        finally:
+            admin.close()
 
     def usage(self):
         """Anonymous memory in KiB, and open descriptors."""
-        status = harness.read(f"/proc/{self.process.pid}/status").decode()
-        rss = next(int(line.split()[1]) for line in status.splitlines()
-                   if line.startswith("RssAnon:"))
+        lines = harness.read(f"/proc/{self.process.pid}/status").decode().splitlines()
+        rss = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
         return rss, len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    # ---- who is disturbed ----
+
+    @contextlib.contextmanager
+    def disturbed(self):
+        self.disturbed_until = float("inf")
+        try:
+            yield
+        finally:
+            self.disturbed_until = time.monotonic()
+
+    def is_steady(self, seconds):
+        """Whether nothing was done to it for so long."""
+        return time.monotonic() - self.disturbed_until > seconds
 
 
 class Cluster:
-    def __init__(self, place, count, sentinel):
-        self.place = place
-        self.loop = start_loop()
-        self.sentinel = sentinel
-        library = place.path("clock.so")
-        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clock.c")
-        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
-        self.redis = Server(place, "redis")
-        self.servers = [self.redis]
-        if sentinel:
-            self.start_sentinels()
-        else:
-            self.redis.start_redis()
-        self.members, self.proxies = [], {}
-        for i in range(count):
-            name = f"n{i}"
-            if not sentinel:
-                self.proxies[name] = Proxy(self.loop, self.redis.port)
-            url = self.sentinel_url if sentinel else f"redis://127.0.0.1:{self.proxies[name].port}"
-            options = ["--cluster", "faults", "--cluster-key", place.cluster_key(), "--redis", url]
-            self.members.append(Member(place, name, options, library).start())
+    def __init__(self, place, proxy, redis, count, small_disk):
+        self.place, self.proxy, self.redis = place, proxy, redis
+        self.lock = threading.Lock()
+        self.redis_disturbed_until = 0.0
+        self.key = harness.write(place.path("cluster.key"), os.urandom(32).hex() + "\n", 0o600)
+        self.clock_library = place.path("clock.so")
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", self.clock_library,
+                        os.path.join(HERE, "clock.c")], check=True)
+        self.members = [Member(self, f"n{i}") for i in range(count)]
+        self.small = self.members[-1] if small_disk and self.mount(self.members[-1]) else None
+        for member in self.members:
+            member.start()
 
-    # ---- sentinel ----
+    def mount(self, member):
+        """Gives a node a disk of its own, small enough to be filled; not without the privilege."""
+        disk = self.place.directory("disk")
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK},mode=0700", "ckv",
+                           disk], capture_output=True).returncode != 0:
+            return False
+        # Before the nodes' ends: what is appended later is done earlier.
+        self.place.at_end.insert(0, lambda: subprocess.run(["umount", "-l", disk], check=False))
+        member.data = os.path.join(disk, "data")
+        return True
 
-    def start_sentinels(self):
-        """A master, a replica and three sentinels that know both by their proxies."""
-        self.replica = Server(self.place, "replica")
-        self.fronts = {server: Proxy(self.loop, server.port)
-                       for server in (self.redis, self.replica)}
-        for server in (self.redis, self.replica):
-            front = str(self.fronts[server].port)
-            more = [] if server is self.redis else [
-                "--replicaof", "127.0.0.1", str(self.fronts[self.redis].port)]
-            server.start_redis("--replica-announce-ip", "127.0.0.1", "--replica-announce-port",
-                               front, "--repl-diskless-sync-delay", "0", *more)
-        self.servers.append(self.replica)
-        sentinels = []
-        for i in range(3):
-            sentinel = Server(self.place, f"sentinel{i}", "redis-sentinel")
-            path = harness.write(os.path.join(sentinel.directory, "sentinel.conf"), (
-                f"port {sentinel.port}\nbind 127.0.0.1\nsentinel announce-ip 127.0.0.1\n"
-                f"sentinel monitor m 127.0.0.1 {self.fronts[self.redis].port} 2\n"
-                "sentinel down-after-milliseconds m 1000\nsentinel failover-timeout m 5000\n"))
-            sentinels.append(sentinel.start(path))
-        self.servers += sentinels
-        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
-        self.sentinel_url = f"sentinel://{hosts}/m"
-        harness.until(lambda: self.replica.call("INFO", "replication").find(
-            b"master_link_status:up") >= 0, "the replica follows")
-        harness.until(lambda: all(len(s.call("SENTINEL", "replicas", "m")) == 1 and
-                                  len(s.call("SENTINEL", "sentinels", "m")) == 2
-                                  for s in sentinels), "the sentinels know all")
+    def others(self, member):
+        return [m for m in self.members if m is not member]
 
-    def master(self):
-        """The server that is the master to the sentinels."""
-        _, port = self.servers[-1].call("SENTINEL", "get-master-addr-by-name", "m")
-        return next(s for s in self.fronts if self.fronts[s].port == int(port))
+    @contextlib.contextmanager
+    def redis_disturbed(self):
+        self.redis_disturbed_until = float("inf")
+        try:
+            yield
+        finally:
+            self.redis_disturbed_until = time.monotonic()
 
-    # ---- what the tests ask ----
-
-    def current(self):
-        return self.master() if self.sentinel else self.redis
-
-    def statuses(self):
-        return [member.status() for member in self.members]
+    def redis_is_steady(self, seconds):
+        return time.monotonic() - self.redis_disturbed_until > seconds
 
     def agrees(self):
-        """Whether all nodes are live, at one position, with one digest and empty outboxes."""
-        statuses = self.statuses()
-        if any(s is None or s["replication"]["state"] != "live" or s["replication"]["outbox"] or
-               not s["replication"]["complete"] for s in statuses):
-            return False
-        return len({(s["replication"]["epoch"], s["replication"]["digest"])
-                    for s in statuses}) == 1
+        """Whether all nodes are live, in one epoch, with one digest and empty outboxes."""
+        said = set()
+        for member in self.members:
+            status = member.status()
+            replication = status and status["replication"]
+            if not replication or replication["state"] != "live" or replication["outbox"] or \
+                    not replication["complete"]:
+                return False
+            said.add((replication["epoch"], replication["digest"], status["certificates"]))
+        return len(said) == 1
 
-    def end(self):
+    def is_up(self):
+        return self.agrees() and all(m.status()["replication"]["chosen_keys"] for m in self.members)
+
+    def heal(self):
+        """Undoes whatever a fault may have left."""
+        for caller, server, _ in self.proxy.links():
+            self.proxy.set(caller, server, "open")
+        for server in self.redis.servers:
+            if server.process.poll() is not None:
+                server.start()
+            server.process.send_signal(signal.SIGCONT)
         for member in self.members:
-            if member.process.poll() is None:
-                member.signal(signal.SIGCONT)
-                member.process.terminate()
+            member.check_alive()
+            member.set_clock(0)
+            if member.process.poll() is not None:
+                member.start()
+            member.signal(signal.SIGCONT)
+            member.held = False
+
+    def complaints(self):
+        """Nodes that ended by themselves, and what sanitizers wrote into their logs."""
+        found = []
         for member in self.members:
+            member.check_alive()
+            found += member.complaints
             try:
-                member.process.wait(20)
-            except subprocess.TimeoutExpired:
-                member.kill()
-        for server in self.servers:
-            server.kill()
-        self.loop.call_soon_threadsafe(self.loop.stop)
-
-
-def wipe(path):
-    shutil.rmtree(path, ignore_errors=True)
-
-
-def pause(seconds):
-    time.sleep(seconds)
+                harness.check_sanitizers(harness.read(member.log_path).decode("utf-8", "replace"))
+            except AssertionError as error:
+                found.append(f"{member.name}: {str(error)[:200]}")
+        return found

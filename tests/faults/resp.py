@@ -85,3 +85,8 @@ class Client:
     def call(self, *words):
         self.send(*words)
         return self.receive()
+
+    def info(self, section):
+        """A section of INFO as a dictionary of texts."""
+        lines = self.call("INFO", section).decode().splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
