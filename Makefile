@@ -145,7 +145,7 @@ benches: $(BENCHES)
 
 SOURCES = $(wildcard core/*.c kv/*.c replication/*.c node/*.c bench/*.c examples/*.c tests/unit/*.c \
                      tests/fuzz/*.c)
-HEADERS = $(wildcard core/*.h kv/*.h replication/*.h node/*.h bench/*.h tests/unit/*.h)
+HEADERS = $(wildcard core/*.h kv/*.h replication/*.h node/*.h bench/*.h tests/unit/*.h tests/fuzz/*.h)
 
 .PHONY: lint
 lint: packages

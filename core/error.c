@@ -102,6 +102,8 @@ static const struct entry entries[] = {
     { CKV_ERROR_URL_TLS, "url_tls",
       "this build has no TLS for Redis (Debian 12's hiredis has none); use redis:// through a "
       "tunnel such as stunnel" },
+    { CKV_ERROR_PASSWORD_FILE, "password_file",
+      "the first line of this file is to be the password of Redis, 1 to 511 octets" },
     { CKV_ERROR_MESSAGE, "message",
       "this is no message of a node of this cluster; look who else writes to this Redis" },
 

@@ -74,6 +74,7 @@ enum ckv_error {
     CKV_ERROR_WEAK_KEY = -63,           /* a public key of low order, which protects nothing */
     CKV_ERROR_URL = -64,                /* not a Redis URL */
     CKV_ERROR_URL_TLS = -65,            /* rediss://, and this build has no TLS for Redis */
+    CKV_ERROR_PASSWORD_FILE = -67,      /* no password in the first line of its file */
     CKV_ERROR_MESSAGE = -66,            /* no message between nodes of this cluster */
 
     /*  The node  */

@@ -248,21 +248,21 @@ static int put(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate
     return rc == CKV_OK ? (int)merged : rc;
 }
 
-static int merge(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate)
+/*  FOUND is what ckv_kv_get said of OLD.  */
+static int merge(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate, int found,
+                 const struct ckv_certificate *old)
 {
-    struct ckv_certificate old;
-    int rc = ckv_kv_get(txn, certificate->storage_key, &old);
-    if (rc == CKV_ERROR_NOT_FOUND)
+    if (found == CKV_ERROR_NOT_FOUND)
         return put(txn, certificate, NULL, CKV_KV_NEW);
-    if (rc != CKV_OK)
-        return rc;
-    bool same = ckv_certificate_same(certificate, &old);
-    int order = ckv_certificate_compare(certificate, &old);
+    if (found != CKV_OK)
+        return found;
+    bool same = ckv_certificate_same(certificate, old);
+    int order = ckv_certificate_compare(certificate, old);
     if (order < 0)
-        return same ? put(txn, certificate, &old, CKV_KV_NEWER) : displace(txn, certificate, &old);
+        return same ? put(txn, certificate, old, CKV_KV_NEWER) : displace(txn, certificate, old);
     if (same)
         return CKV_KV_UNCHANGED;
-    rc = keep_loser(txn, certificate);
+    int rc = keep_loser(txn, certificate);
     if (rc < 0)
         return rc;
     return rc ? CKV_KV_LOST : CKV_KV_UNCHANGED;
@@ -278,12 +278,21 @@ static int check_record(const struct ckv_kv_txn *txn, const struct ckv_certifica
     return engine->accepts ? engine->accepts(certificate->storage_key) : CKV_OK;
 }
 
-int ckv_kv_merge(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate)
+/*  Whether TXN may be changed by CERTIFICATE.  */
+static int before_merge(const struct ckv_kv_txn *txn, const struct ckv_certificate *certificate)
 {
     int rc = before_change(txn);
-    if (rc == CKV_OK)
-        rc = check_record(txn, certificate);
-    return rc == CKV_OK ? after_change(txn, merge(txn, certificate)) : rc;
+    return rc == CKV_OK ? check_record(txn, certificate) : rc;
+}
+
+int ckv_kv_merge(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate)
+{
+    struct ckv_certificate old = { .record = { NULL, 0 } };
+    int rc = before_merge(txn, certificate);
+    if (rc != CKV_OK)
+        return rc;
+    int found = ckv_kv_get(txn, certificate->storage_key, &old);
+    return after_change(txn, merge(txn, certificate, found, &old));
 }
 
 /*  What is replaced may be damaged anywhere, so nothing is read of it but where the client public key
@@ -310,24 +319,24 @@ static int replace(struct ckv_kv_txn *txn, const struct ckv_certificate *certifi
 
 int ckv_kv_replace(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate)
 {
-    int rc = before_change(txn);
-    if (rc == CKV_OK)
-        rc = check_record(txn, certificate);
+    int rc = before_merge(txn, certificate);
     return rc == CKV_OK ? after_change(txn, replace(txn, certificate)) : rc;
 }
 
 int ckv_kv_merge_verified(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate,
                           const struct ckv_cluster_key *cluster_key)
 {
-    struct ckv_certificate old;
-    int rc = ckv_kv_get(txn, certificate->storage_key, &old);
-    if (rc == CKV_OK && ckv_octets_equal(old.record, certificate->record))
+    struct ckv_certificate old = { .record = { NULL, 0 } };
+    int rc = before_merge(txn, certificate);
+    if (rc != CKV_OK)
+        return rc;
+    int found = ckv_kv_get(txn, certificate->storage_key, &old);
+    if (found == CKV_OK && ckv_octets_equal(old.record, certificate->record))
         return CKV_KV_UNCHANGED;
-    if (rc == CKV_OK)
-        rc = ckv_certificate_verify(&old, cluster_key);
-    bool heals = rc == CKV_ERROR_DAMAGED || rc == CKV_ERROR_WRONG_CLUSTER_KEY ||
-                 rc == CKV_ERROR_FORMAT || rc == CKV_ERROR_TRUNCATED;
-    return heals ? ckv_kv_replace(txn, certificate) : ckv_kv_merge(txn, certificate);
+    int verified = found == CKV_OK ? ckv_certificate_verify(&old, cluster_key) : found;
+    bool heals = verified == CKV_ERROR_DAMAGED || verified == CKV_ERROR_WRONG_CLUSTER_KEY;
+    return after_change(txn,
+                        heals ? replace(txn, certificate) : merge(txn, certificate, found, &old));
 }
 
 /*  ---- side tables ----  */

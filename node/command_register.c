@@ -215,14 +215,25 @@ static int write_output(struct output *self, const struct ckv_certificate *certi
     return rc;
 }
 
+/*  The certificate, and how far the change has come.  */
+static json_t *report_of(const struct ckv_certificate *certificate, const json_t *reply)
+{
+    static const char *const members[] = { "ack", "replicated", "not_applied" };
+    json_t *object = ckv_present_json(certificate, ckv_now());
+    for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++)
+        if (json_object_get(reply, members[i]))
+            json_object_set(object, members[i], json_object_get(reply, members[i]));
+    return object;
+}
+
 /*  Says what was done.  */
 static void report(const struct ckv_arguments *arguments, const char *done,
-                   const struct ckv_certificate *certificate, bool writes_file)
+                   const struct ckv_certificate *certificate, const json_t *reply, bool writes_file)
 {
     char key[CKV_STORAGE_KEY_TEXT_SIZE];
     const char *text = ckv_storage_key_text(certificate->storage_key, key);
     if (arguments->json)
-        ckv_present_object(ckv_present_json(certificate, ckv_now()));
+        ckv_present_object(report_of(certificate, reply));
     else if (!writes_file)
         printf("%s %s\n", done, text);
     else if (arguments->out && strcmp(arguments->out, "-") != 0)
@@ -261,7 +272,7 @@ static int change(const struct ckv_arguments *arguments, json_t *request, struct
                               done, ckv_storage_key_text(certificate.storage_key, key),
                               arguments->out ? arguments->out : "standard output");
     } else {
-        report(arguments, done, &certificate, output != NULL);
+        report(arguments, done, &certificate, reply.json, output != NULL);
         status = check_ack(arguments, reply.json);
     }
     ckv_reply_clear(&reply);

@@ -3,6 +3,7 @@
 #include "core/text.h"
 #include "core/z85.h"
 #include "kv/log.h"
+#include "kv/system.h"
 #include "node/admin.h"
 #include "node/command.h"
 
@@ -10,6 +11,7 @@
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -65,7 +67,13 @@ static int start_replication(struct node *self, const struct ckv_arguments *argu
 {
     if (!self->url)
         return CKV_OK;
-    int rc = ckv_datadir_admin_endpoint(self->datadir.path, self->endpoint);
+    char *real = realpath(self->datadir.path, NULL); /* others are told where it is */
+    int rc = real ? ckv_datadir_admin_endpoint(real, self->endpoint) : CKV_ERROR_IO;
+    free(real);
+    if (rc == CKV_ERROR_PATH) { /* too long to be bound like this; it is bound as given */
+        self->endpoint[0] = 0;
+        rc = CKV_OK;
+    }
     struct ckv_replicator_options options = {
         .url = self->url,
         .cluster_key = self->datadir.cluster_key,
@@ -199,6 +207,19 @@ static void blot_out(const char *text)
         memset((char *)(uintptr_t)password.data, '*', password.size);
 }
 
+/*  Reads the first line of FILE.  */
+static int read_password(struct ckv_url *url, const char *path)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return errno == ENOENT ? CKV_ERROR_NO_FILE : ckv_system_error(errno);
+    bool whole = fgets(url->password, sizeof(url->password), file) != NULL &&
+                 (strchr(url->password, '\n') || feof(file));
+    fclose(file);
+    url->password[strcspn(url->password, "\r\n")] = 0;
+    return whole && url->password[0] ? CKV_OK : CKV_ERROR_PASSWORD_FILE;
+}
+
 /*  Reads --redis, and the password from its file. Sets *URL to NULL for a node alone.  */
 static int read_redis(const struct ckv_arguments *arguments, struct ckv_url **url)
 {
@@ -213,16 +234,11 @@ static int read_redis(const struct ckv_arguments *arguments, struct ckv_url **ur
         return ckv_complain(arguments, rc, "--redis %s", arguments->redis);
     if (!arguments->redis_password_file)
         return CKV_EXIT_DONE;
-    FILE *file = fopen(arguments->redis_password_file, "re");
-    bool whole = file && fgets((*url)->password, sizeof((*url)->password), file);
-    if (file)
-        fclose(file);
-    (*url)->password[strcspn((*url)->password, "\r\n")] = 0;
-    if (whole && (*url)->password[0])
+    rc = read_password(*url, arguments->redis_password_file);
+    if (rc == CKV_OK)
         return CKV_EXIT_DONE;
     ckv_url_destroy(url);
-    return ckv_complain(arguments, file ? CKV_ERROR_ARGUMENT : CKV_ERROR_NO_FILE,
-                        "--redis-password-file %s", arguments->redis_password_file);
+    return ckv_complain(arguments, rc, "--redis-password-file %s", arguments->redis_password_file);
 }
 
 static int serve(const struct ckv_arguments *given)

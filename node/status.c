@@ -69,7 +69,8 @@ static json_t *repair_of(const struct ckv_repair_progress *repair)
     return object;
 }
 
-static json_t *replication_of(const struct ckv_replication_status *status)
+static json_t *replication_of(const struct ckv_replication_status *status,
+                              const struct ckv_kv_stats *stats)
 {
     json_t *object = json_object();
     set_text(object, "state", state_name(status->state));
@@ -79,7 +80,7 @@ static json_t *replication_of(const struct ckv_replication_status *status)
     set_number(object, "sequence", status->sequence);
     set_number(object, "head", status->head);
     set_number(object, "lag", status->head - status->sequence);
-    set_number(object, "outbox", status->outbox);
+    set_number(object, "outbox", stats->outbox);
     json_object_set_new(object, "complete", json_boolean(status->complete));
     json_object_set_new(object, "chosen_keys", json_boolean(status->chosen_keys));
     set_digest(object, "digest", status->digest);
@@ -89,7 +90,8 @@ static json_t *replication_of(const struct ckv_replication_status *status)
 }
 
 /*  This node speaks for itself; of others we have what they announced last.  */
-static json_t *node_of(const struct ckv_replication_status *status, const struct ckv_member *member,
+static json_t *node_of(const struct ckv_replication_status *status,
+                       const struct ckv_kv_stats *stats, const struct ckv_member *member,
                        bool is_this)
 {
     const struct ckv_announcement *said = &member->said;
@@ -107,8 +109,8 @@ static json_t *node_of(const struct ckv_replication_status *status, const struct
                                                    : "live");
     set_number(object, "sequence", sequence);
     set_number(object, "lag", status->head > sequence ? status->head - sequence : 0);
-    set_number(object, "certificates", is_this ? status->records : said->records);
-    set_number(object, "outbox", is_this ? status->outbox : said->outbox);
+    set_number(object, "certificates", is_this ? stats->records : said->records);
+    set_number(object, "outbox", is_this ? stats->outbox : said->outbox);
     set_digest(object, "digest", is_this ? status->digest : said->digest);
     json_object_set_new(
         object, "equal",
@@ -120,7 +122,8 @@ static json_t *node_of(const struct ckv_replication_status *status, const struct
     return object;
 }
 
-static int add_cluster(json_t *object, const struct ckv_admin_parts *parts)
+static int add_cluster(json_t *object, const struct ckv_admin_parts *parts,
+                       const struct ckv_kv_stats *stats)
 {
     json_t *nodes = json_array();
     json_object_set_new(object, "nodes", nodes);
@@ -132,11 +135,11 @@ static int add_cluster(json_t *object, const struct ckv_admin_parts *parts)
     if (!status)
         return CKV_ERROR_MEMORY;
     ckv_replicator_status(parts->replicator, status);
-    json_object_set_new(object, "replication", replication_of(status));
+    json_object_set_new(object, "replication", replication_of(status, stats));
     for (size_t i = 0; i < status->members.count; i++) {
         const struct ckv_member *member = &status->members.list[i];
-        json_array_append_new(nodes,
-                              node_of(status, member, member->id == parts->datadir->node_id));
+        json_array_append_new(
+            nodes, node_of(status, stats, member, member->id == parts->datadir->node_id));
     }
     free(status);
     return CKV_OK;
@@ -173,5 +176,5 @@ int ckv_status_fill(json_t *object, const struct ckv_admin_parts *parts,
     set_number(object, "writes", writer.writes);
     set_number(object, "commits", writer.commits);
     set_number(object, "largest_batch", writer.largest);
-    return add_cluster(object, parts);
+    return add_cluster(object, parts, &stats);
 }

@@ -57,11 +57,6 @@ uint64_t ckv_members_forgotten_at(const struct ckv_members *self, uint64_t id)
     return 0;
 }
 
-bool ckv_members_has_forgotten(const struct ckv_members *self, uint64_t id)
-{
-    return ckv_members_forgotten_at(self, id) != 0;
-}
-
 bool ckv_members_forget(struct ckv_members *self, uint64_t id, uint64_t at)
 {
     struct ckv_member *found = ckv_members_find(self, id);

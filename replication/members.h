@@ -49,8 +49,6 @@ struct ckv_member *ckv_members_add(struct ckv_members *self, uint64_t id);
 /*  Removes ID, which was forgotten AT (ms since 1970), unless it was heard after that. Returns whether
     it is forgotten now.  */
 bool ckv_members_forget(struct ckv_members *self, uint64_t id, uint64_t at);
-bool ckv_members_has_forgotten(const struct ckv_members *self, uint64_t id);
-
 /*  When ID was forgotten, ms since 1970; 0: it was not.  */
 uint64_t ckv_members_forgotten_at(const struct ckv_members *self, uint64_t id);
 

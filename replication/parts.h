@@ -87,7 +87,7 @@ struct ckv_replicator {
     char reason[CKV_REASON_MAX];
     struct ckv_members members;
     struct ckv_replication_counters counters;
-    uint64_t counted_ms, announced_ms, probed_ms, answered_ms, heard_self_ms, connected_ms;
+    uint64_t announced_ms, probed_ms, answered_ms, heard_self_ms;
     struct pending *first_pending, *last_pending;
 
     /*  register  */
@@ -95,7 +95,6 @@ struct ckv_replicator {
     uint64_t appended, appended_at; /* last row in the log, and its sequence */
     struct ckv_delivery *waiting, **waiting_end; /* for the log, in the order of their rows */
     struct ckv_delivery *spreading;              /* for all nodes */
-    uint64_t outbox;                             /* rows, as last counted */
     uint64_t resend_ms;
 
     /*  apply  */
@@ -113,7 +112,8 @@ struct ckv_replicator {
     /*  repair  */
     struct repair *repair;
     uint64_t repair_not_before_ms, lonely_since_ms;
-    uint64_t leaving; /* an epoch that is to be left */
+    uint64_t leaving;   /* an epoch that is to be left */
+    uint64_t nudged_by; /* a node that has more than it may push */
 
     /*  The small ones together, for want of holes.  */
     enum ckv_replication_state state;
@@ -124,8 +124,7 @@ struct ckv_replicator {
     bool instance_set;
     bool members_differ; /* a peer knows others */
     bool filling, fill_asked;
-    bool alone;  /* it has waited for others in vain: a new node may begin an epoch by itself */
-    bool nudged; /* a peer wants to be repaired with */
+    bool alone; /* it has waited for others in vain: a new node may begin an epoch by itself */
     atomic_bool stop, live, refused; /* other threads read these */
 };
 

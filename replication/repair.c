@@ -10,6 +10,7 @@
            are not among them, and the ids that it lacks itself;
         3. what the peer lacks is put in the outbox, unless the peer's own state has taken its
            place meanwhile: so everyone gets it, by the log.
+           Too much for that is left to the peer, which is nudged to fetch it by a repair of its own.
 
     A few questions are under way at one time, and no more than REPAIRING_MAX octets at the writer,
     so memory is bounded whatever the difference. Joining a cluster is this, from empty.
@@ -30,10 +31,12 @@ enum {
     ASKS_MAX = 6,
     ANSWER_RECORDS = 1800, /* expected in one answer: about half a megabyte */
     RANGES_LIST_MAX = 2 * CKV_RANGES,
-    PUSH_MAX = 20000, /* beyond that, the peer is to repair with us */
+    PUSH_MAX = 20000,  /* beyond that nothing is pushed: the peer is nudged, and fetches it */
+    FETCHES_MS = 2000, /* and is left to that for so long */
     MEND_MAX = 256,
     PATIENCE_MS = 4000,
     PAUSE_MS = 300,
+    LOG_MS = 1000,        /* between two lines of progress */
     LONELY_MS = 700,      /* without a peer that has confirmed the epoch */
     LONELY_NEW_MS = 3000, /* the same for a node that never was complete: any other comes first */
     REVIEW_MS = 15000,    /* without once the same digest as a peer */
@@ -52,7 +55,7 @@ struct ask {
 };
 
 struct repair {
-    uint64_t peer, epoch, number, began_ms, heard_ms;
+    uint64_t peer, epoch, number, began_ms, heard_ms, logged_ms;
     bool peer_confirmed, has_digests, pushed, too_many;
     uint64_t peer_records;
     unsigned next, count, done; /* of ranges */
@@ -215,7 +218,7 @@ static void fail(struct ckv_replicator *self, const char *why)
 
 static void show_progress(struct ckv_replicator *self)
 {
-    const struct repair *repair = self->repair;
+    struct repair *repair = self->repair;
     struct ckv_member *peer = ckv_members_find(&self->members, repair->peer);
     struct ckv_repair_progress progress = {
         .running = true, .done = repair->done, .of = repair->count, .records = repair->records
@@ -225,6 +228,12 @@ static void show_progress(struct ckv_replicator *self)
     pthread_mutex_lock(&self->lock);
     self->status.repair = progress;
     pthread_mutex_unlock(&self->lock);
+    uint64_t now_ms = ckv_clock_monotonic();
+    if (now_ms - repair->logged_ms < LOG_MS)
+        return;
+    ckv_log(CKV_LOG_INFO, "repairing with '%s': %u of %u ranges, %llu records received",
+            progress.peer, progress.done, progress.of, (unsigned long long)progress.records);
+    repair->logged_ms = now_ms;
 }
 
 static void begin(struct ckv_replicator *self, const struct ckv_member *peer, uint64_t now_ms)
@@ -237,9 +246,10 @@ static void begin(struct ckv_replicator *self, const struct ckv_member *peer, ui
                              (peer->said.flags & CKV_ANNOUNCES_CONFIRMED);
     repair->peer_records = peer->said.records;
     repair->epoch = self->applied.epoch;
-    repair->began_ms = repair->heard_ms = now_ms;
+    repair->began_ms = repair->heard_ms = repair->logged_ms = now_ms;
     self->counters.repairs++;
-    self->nudged = false;
+    if (self->nudged_by == peer->id)
+        self->nudged_by = 0;
     ckv_log(CKV_LOG_DEBUG, "repair with '%s' begins", peer->name);
     if (ask_digests(self, repair) != CKV_OK)
         fail(self, "the question could not be sent");
@@ -524,7 +534,9 @@ static void finish(struct ckv_replicator *self, uint64_t now_ms)
             "repair with '%s': %u ranges differed, %llu records received, in %llu ms",
             peer ? peer->name : "?", repair->done, (unsigned long long)repair->records,
             (unsigned long long)(now_ms - repair->began_ms));
+    uint64_t pause_ms = repair->too_many ? FETCHES_MS : PAUSE_MS;
     ckv_repair_drop(self);
+    self->repair_not_before_ms = now_ms + pause_ms;
     self->announced_ms = 0;
 }
 
@@ -541,9 +553,9 @@ static void advance(struct ckv_replicator *self, uint64_t now_ms)
         return;
     }
     show_progress(self);
-    if (is_asking(repair) || repair->writing)
+    if (repair->writing || (is_asking(repair) && !repair->too_many))
         return;
-    if (!repair->pushed && (repair->surplus.size || repair->mend_count)) {
+    if (!repair->pushed && !repair->too_many && (repair->surplus.size || repair->mend_count)) {
         push(self);
         return;
     }
@@ -571,6 +583,17 @@ static const struct ckv_member *choose_confirmed(struct ckv_replicator *self, ui
     return best;
 }
 
+/*  Who has asked for it: it has more than it may push, so it has not confirmed the epoch.  */
+static const struct ckv_member *choose_nudger(struct ckv_replicator *self, uint64_t now_ms)
+{
+    const struct ckv_member *member = ckv_members_find(&self->members, self->nudged_by);
+    bool here =
+        member && ckv_member_is_live(member, now_ms) && member->said.epoch == self->applied.epoch;
+    if (!here)
+        self->nudged_by = 0;
+    return here ? member : NULL;
+}
+
 static const struct ckv_member *choose_unequal(struct ckv_replicator *self, uint64_t now_ms)
 {
     for (size_t i = 0; i < self->members.count; i++) {
@@ -583,7 +606,7 @@ static const struct ckv_member *choose_unequal(struct ckv_replicator *self, uint
         if (!member->equal_ms)
             member->equal_ms = now_ms;
         bool review = first && now_ms - member->equal_ms > REVIEW_MS;
-        if (review || self->nudged || member->unequal >= (first ? 2 : 6)) {
+        if (review || member->unequal >= (first ? 2 : 6)) {
             member->unequal = 0;
             member->equal_ms = now_ms;
             return member;
@@ -604,7 +627,7 @@ void ckv_repair_tick(struct ckv_replicator *self, uint64_t now_ms)
     const struct ckv_member *peer;
     if (self->position.complete) {
         self->lonely_since_ms = 0;
-        peer = choose_unequal(self, now_ms);
+        peer = self->nudged_by ? choose_nudger(self, now_ms) : choose_unequal(self, now_ms);
     } else {
         peer = choose_confirmed(self, now_ms);
         self->lonely_since_ms = peer ? 0 : self->lonely_since_ms ? self->lonely_since_ms : now_ms;
@@ -648,7 +671,7 @@ void ckv_repair_message(struct ckv_replicator *self, const struct ckv_message *m
     } else if (message->type == CKV_MESSAGE_ASK_RANGES) {
         ckv_answer_ranges(self, message);
     } else if (message->type == CKV_MESSAGE_NUDGE) {
-        self->nudged = true;
+        self->nudged_by = message->sender;
     } else if (repair && message->sender == repair->peer) {
         take_answer(self, message);
     }

@@ -7,7 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { TICK_MS = 50, COUNT_MS = 200 };
+enum { TICK_MS = 50, STEADY_MS = 5000 };
 
 /*  ---- what the moments share ----  */
 
@@ -81,7 +81,6 @@ void ckv_parts_announce(struct ckv_replicator *self, bool asks)
     ckv_position_get(&applied, self->txn);
     ckv_kv_reset(self->txn);
     ckv_kv_stats(self->options.kv, &stats);
-    self->outbox = stats.outbox;
     struct ckv_member *myself = ckv_members_find(&self->members, self->options.node_id);
     bool confirmed =
         myself && myself->confirmed_epoch == applied.epoch && applied.epoch && applied.complete;
@@ -90,7 +89,7 @@ void ckv_parts_announce(struct ckv_replicator *self, bool asks)
         .epoch = applied.epoch,
         .sequence = applied.sequence,
         .records = stats.records,
-        .outbox = self->outbox,
+        .outbox = stats.outbox,
         .members = ckv_members_sum(&self->members),
         .twin = self->twin,
         .digest = root,
@@ -110,7 +109,6 @@ void ckv_parts_announce(struct ckv_replicator *self, bool asks)
     self->said = said;
     pthread_mutex_lock(&self->lock);
     self->status.digest = root;
-    self->status.records = stats.records;
     pthread_mutex_unlock(&self->lock);
 }
 
@@ -216,7 +214,7 @@ static void hear_members(struct ckv_replicator *self, const struct ckv_message *
             if (ckv_members_forget(&self->members, item.id, item.forgotten_at))
                 store_member(self, item.id, item.forgotten_at, "");
         } else if (!item.forgotten_at && !known &&
-                   !ckv_members_has_forgotten(&self->members, item.id) &&
+                   !ckv_members_forgotten_at(&self->members, item.id) &&
                    (known = ckv_members_add(&self->members, item.id))) {
             remember_member(self, known);
         }
@@ -380,11 +378,6 @@ static void receive(struct ckv_replicator *self, redisContext *context,
 void ckv_parts_publish_status(struct ckv_replicator *self)
 {
     uint64_t now_ms = ckv_clock_monotonic();
-    struct ckv_kv_stats stats = { .records = 0 };
-    if (now_ms - self->counted_ms >= COUNT_MS && ckv_kv_stats(self->options.kv, &stats) == CKV_OK) {
-        self->outbox = stats.outbox;
-        self->counted_ms = now_ms;
-    }
     bool chosen = self->state == CKV_REPLICATION_LIVE && ckv_register_chosen_keys(self, now_ms);
     pthread_mutex_lock(&self->lock);
     struct ckv_replication_status *status = &self->status;
@@ -393,8 +386,6 @@ void ckv_parts_publish_status(struct ckv_replicator *self)
     status->epoch = self->applied.epoch;
     status->sequence = self->applied.sequence;
     status->head = self->head > self->applied.sequence ? self->head : self->applied.sequence;
-    status->outbox = self->outbox;
-    status->records = stats.records ? stats.records : status->records;
     status->complete = self->applied.complete;
     status->chosen_keys = chosen;
     status->counters = self->counters;
@@ -433,7 +424,7 @@ static void live(struct ckv_replicator *self)
 {
     int wants_out = 0;
     uint64_t ticked_ms = 0;
-    self->connected_ms = self->answered_ms = self->heard_self_ms = ckv_clock_monotonic();
+    self->answered_ms = self->heard_self_ms = ckv_clock_monotonic();
     self->reason[0] = 0;
     atomic_store(&self->live, true);
     ckv_parts_announce(self, true);
@@ -469,25 +460,41 @@ static void live(struct ckv_replicator *self)
     atomic_store(&self->live, false);
 }
 
+/*  Returns whether the connection was a steady one. After others the pauses go on growing: a Redis that
+    lets in and then refuses (out of memory, read-only) is not to be asked twenty times a second.  */
+static bool live_for_a_time(struct ckv_replicator *self)
+{
+    uint64_t began_ms = ckv_clock_monotonic();
+    ckv_log(CKV_LOG_INFO, "replication: connected to %s, epoch %016llx", self->options.url->text,
+            (unsigned long long)self->position.epoch);
+    live(self);
+    self->counters.reconnects++;
+    return ckv_clock_monotonic() - began_ms >= STEADY_MS;
+}
+
+/*  Logs why Redis is away, unless that is what was logged last.  */
+static void complain_once(const struct ckv_replicator *self, char complaint[CKV_REASON_MAX])
+{
+    if (strcmp(complaint, self->reason) != 0)
+        ckv_log(CKV_LOG_WARNING, "replication: Redis is away: %s", self->reason);
+    memcpy(complaint, self->reason, CKV_REASON_MAX);
+}
+
 static void *run(void *argument)
 {
     struct ckv_replicator *self = argument;
+    char complaint[CKV_REASON_MAX] = "";
     unsigned failures = 0;
     while (!atomic_load(&self->stop)) {
         self->broken = false;
         self->state = CKV_REPLICATION_CONNECTING;
-        int rc = ckv_connect(self);
-        if (rc == CKV_OK) {
-            failures = 0;
-            ckv_log(CKV_LOG_INFO, "replication: connected to %s, epoch %016llx",
-                    self->options.url->text, (unsigned long long)self->position.epoch);
-            live(self);
-            self->counters.reconnects++;
-        }
+        if (ckv_connect(self) == CKV_OK)
+            failures = live_for_a_time(self) ? 0 : failures;
         bool refused = atomic_load(&self->refused);
         self->state = refused ? CKV_REPLICATION_REFUSED : CKV_REPLICATION_AWAY;
-        if (!atomic_load(&self->stop) && failures++ == 0 && !refused)
-            ckv_log(CKV_LOG_WARNING, "replication: Redis is away: %s", self->reason);
+        if (!atomic_load(&self->stop) && !refused)
+            complain_once(self, complaint);
+        failures++;
         ckv_away(self);
         ckv_parts_publish_status(self);
         ckv_away_wait(self, failures);
@@ -591,7 +598,7 @@ int ckv_replicator_find(struct ckv_replicator *self, struct ckv_octets text, uin
     if (!found)
         rc = CKV_ERROR_NO_NODE;
     else if (found->id == self->options.node_id)
-        rc = CKV_ERROR_ARGUMENT;
+        rc = CKV_ERROR_NODE_LIVE;
     else if (ckv_member_is_live(found, ckv_clock_monotonic()))
         rc = CKV_ERROR_NODE_LIVE;
     else

@@ -87,7 +87,7 @@ void ckv_replicator_reserve(struct ckv_replicator *self, struct ckv_reservation 
 void ckv_replicator_release(struct ckv_replicator *self, const struct ckv_reservation *reservation);
 
 /*  Finds the member called TEXT, or of this id, for forgetting it. CKV_ERROR_NO_NODE,
-    CKV_ERROR_NODE_LIVE, CKV_ERROR_ARGUMENT for this node itself.  */
+    CKV_ERROR_NODE_LIVE, also for this node itself.  */
 int ckv_replicator_find(struct ckv_replicator *self, struct ckv_octets text, uint64_t *id);
 
 /*  Whether another node with this node's id was heard; then nothing may be changed here.  */
@@ -119,7 +119,7 @@ struct ckv_replication_status {
     enum ckv_replication_state state;
     char reason[CKV_REASON_MAX];
     const char *redis;
-    uint64_t epoch, sequence, head, outbox, records;
+    uint64_t epoch, sequence, head;
     bool complete, chosen_keys;
     struct ckv_digest digest;
     struct ckv_replication_counters counters;

@@ -3,30 +3,7 @@
     mac, are never a message.  */
 #include "core/text.h"
 #include "replication/message.h"
-
-#include <stdlib.h>
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static struct ckv_cluster_key *cluster_key;
-
-static void require(bool promise)
-{
-    if (!promise)
-        abort();
-}
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-    uint8_t raw[CKV_CLUSTER_KEY_SIZE];
-    (void)argc;
-    (void)argv;
-    for (size_t i = 0; i < sizeof(raw); i++)
-        raw[i] = (uint8_t)i;
-    require(ckv_cluster_key_new(&cluster_key, raw) == CKV_OK);
-    return 0;
-}
+#include "tests/fuzz/cluster.h"
 
 static void require_within(struct ckv_octets part, struct ckv_octets whole)
 {

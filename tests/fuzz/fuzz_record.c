@@ -5,13 +5,10 @@
 #include "core/cluster_key.h"
 #include "core/properties.h"
 #include "core/storage_key.h"
+#include "tests/fuzz/cluster.h"
 
 #include <sodium.h>
 #include <stdbool.h>
-#include <stdlib.h>
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { HASH_SIZE = 16 };
 
@@ -32,25 +29,6 @@ static const char *const authentic[] = {
     "7538b2a702cdc465a8057426a0872f43", /* shared */
     "312fb6776b6882d3b2f9bb1f2c1b2361", /* utf8 */
 };
-
-static struct ckv_cluster_key *cluster_key;
-
-static void require(bool promise)
-{
-    if (!promise)
-        abort();
-}
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-    uint8_t raw[CKV_CLUSTER_KEY_SIZE];
-    (void)argc;
-    (void)argv;
-    for (size_t i = 0; i < sizeof(raw); i++)
-        raw[i] = (uint8_t)i;
-    require(ckv_cluster_key_new(&cluster_key, raw) == CKV_OK);
-    return 0;
-}
 
 static bool is_authentic(struct ckv_octets record)
 {

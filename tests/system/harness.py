@@ -109,6 +109,12 @@ def random_key():
     return z85.encode(os.urandom(32)).decode()
 
 
+def sanitizer_flags():
+    """What a program needs that links objects of the build under test."""
+    build = os.path.basename(os.path.dirname(CURVEKV))
+    return {"asan": ["-fsanitize=address,undefined"], "tsan": ["-fsanitize=thread"]}.get(build, [])
+
+
 def check_sanitizers(text):
     for word in ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:"):
         lacks(text, word)
@@ -424,9 +430,9 @@ class Place:
         return self.node("--cluster", "t", "--node", name, "--cluster-key", self.cluster_key(),
                          "--redis", url, *options, name=name, start=start, **more)
 
-    def cluster(self, url, *names, **more):
+    def cluster(self, url, *names, options=(), **more):
         """Nodes that know each other and can register chosen keys."""
-        nodes = [self.member(url, name, **more) for name in names]
+        nodes = [self.member(url, name, *options, **more) for name in names]
         for node in nodes:
             until(lambda: node.knows(len(nodes)), "the members know each other")
         return nodes

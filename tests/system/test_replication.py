@@ -157,7 +157,7 @@ def chosen_keys_wait_for_a_member_that_has_not_been_heard_since_redis_was_wiped(
     until(lambda: a.knows(1), "chosen keys can be registered without it")
     a.done("register", "--key", "name", "--out", place.path("1.cert"))
     a.run("forget", "nobody").ended(REFUSED, "no member")
-    a.run("forget", "a").ended(USAGE)
+    a.run("forget", "a").ended(REFUSED, "stop it first")
 
 
 @test
@@ -348,6 +348,7 @@ def the_smallest_acl_of_the_readme_is_enough(place):
 
 @test
 def no_secret_is_in_redis_the_stores_or_the_logs(place):
+    """Every secret that was made: clients', dedicated server keys', hello keys, the cluster's."""
     redis = place.redis()
     a, b = place.cluster(redis.url, "a", "b")
     secrets = [read(place.cluster_key())]
@@ -359,13 +360,99 @@ def no_secret_is_in_redis_the_stores_or_the_logs(place):
             found = [line.split('"')[1] for line in text.splitlines() if name in line]
             equal(len(found), 1, name)
             secrets += [found[0].encode(), z85.decode(found[0])]
+    dump = place.path("dump")
+    a.done("export", "--out", dump)
+    unseal = place.path("unseal")
+    build = os.path.dirname(CURVEKV)
+    library = [os.path.join(build, "node", "dump.o"), os.path.join(build, "libcurvekv.a")]
+    subprocess.run(["cc", "-I", ROOT, "-o", unseal, os.path.join(HERE, "unseal.c"), *library,
+                    *sanitizer_flags(), "-lsodium", "-llmdb", "-lsqlite3", "-lpthread"], check=True)
+    unsealed = subprocess.run([unseal, place.cluster_key(), dump], capture_output=True, check=True,
+                              env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
+    lines = unsealed.stdout.split()
+    equal(len(lines), 5 + 50)
+    secrets += [bytes.fromhex(line.decode()) for line in lines] + lines
     redis.call("SAVE")
-    places = [read(os.path.join(redis.directory, "dump.rdb"))]
+    places = [read(os.path.join(redis.directory, "dump.rdb")), read(dump)]
     for node in (a, b):
         places += [read(os.path.join(node.data, "certificates.mdb")), node.log().encode()]
     for secret in secrets:
         for content in places:
             true(secret not in content, "a secret was found")
+
+
+@test
+def a_name_that_a_dead_instance_left_reserved_is_free_once_its_outbox_was_logged(place):
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    reserve = ("redis.call('HSET', KEYS[1], ARGV[1], 'p' .. ARGV[2] .. string.rep('i', 16)) "
+               "if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], ARGV[2]:sub(1, 8), ARGV[3]) end")
+
+    def leave(name, owner, instance):
+        redis.call("EVAL", reserve, "2", "{curvekv:t}:names:0", "{curvekv:t}:instances", name,
+                   owner, instance)
+
+    leave("living", "NODE0001OLDLIFE1", "OLDLIFE1")
+    leave("unheard", "NODE0002OLDLIFE1", "")
+    leave("void", "NODE0003OLDLIFE1", "NEWLIFE2")
+    for name in ("living", "unheard"):
+        a.run("register", "--key", name, "--out", place.path("x.cert")).ended(
+            REFUSED, "belongs to another certificate")
+    a.register("--key", "void", "--ack", "all")
+
+
+@test
+def a_name_stays_taken_when_the_log_and_its_reservations_have_turned_over(place):
+    a, b = place.cluster(place.redis().url, "a", "b", options=("--log-length", "16"))
+    a.register("--key", "early", "--ack", "all")
+    for number in range(60):
+        a.register("--number", str(number))
+    a.register("--number", "last", "--ack", "all")
+    for node in (a, b):
+        node.run("register", "--key", "early", "--out", place.path("x.cert")).ended(
+            REFUSED, "belongs to another certificate")
+
+
+@test
+def what_is_too_much_to_push_is_fetched_by_the_one_who_lacks_it(place):
+    """A node with more than it may push meets one that began the epoch without any of it."""
+    redis = place.redis()
+    a = place.member(redis.url, "a")
+    until(lambda: a.knows(1), "it is complete")
+    admin = a.admin()
+    for number in range(20500):
+        admin.send("register", client_number=str(number), server_key="shared", ack="local")
+    for number in range(20500):
+        admin.receive()
+    until(lambda: a.replication()["outbox"] == 0, "all is in the log")
+    a.stop()
+    redis.kill().start()
+    b = place.member(redis.url, "b")
+    until(lambda: b.knows(1), "the new one is complete without it")
+    a.start()
+    settle([a, b])
+    until(lambda: a.knows(2) and b.knows(2), "both know each other, and all there was")
+    equal(b.status()["certificates"], 20500)
+    equal(records(a), records(b))
+    true(b.replication()["head"] < 20500, "it did not go by the log")
+
+
+@test
+def what_is_not_replicated_yet_is_told_to_programs_and_in_the_status_at_once(place):
+    node = place.member("unix:///nowhere.sock", "a")
+    result = node.run("register", "--json", "--number", "1", "--ack", "all", "--wait", "1", "--out",
+                      place.path("1.cert")).ended(NOT_REPLICATED)
+    told = json.loads(result.out)
+    equal((told["ack"], told["replicated"], told["not_applied"]), ("local", False, []))
+    status = node.status()
+    equal(status["replication"]["outbox"], 1)
+    equal((status["nodes"][0]["outbox"], status["nodes"][0]["certificates"]), (1, 1))
+    true(status["nodes"][0]["endpoint"] == "" or
+         status["nodes"][0]["endpoint"].startswith("ipc:///"))
+    node.run("forget", "a").ended(REFUSED, "stop it first")
+    for content in (b"", b"\n", b"x" * 600):
+        run("serve", "--data", place.path("z"), "--redis", "redis://h", "--redis-password-file",
+            write(place.path("pw"), content)).ended(REFUSED, "the first line of this file")
 
 
 main()

@@ -46,7 +46,7 @@ static void a_node_is_a_member_of_its_own_cluster(void **state)
         assert_int_equal(members->count, 1);
         assert_true(members->list[0].id == SELF && ckv_members_sum(members) == SELF);
         assert_string_equal(members->list[0].name, "myself");
-        assert_false(ckv_members_has_forgotten(members, SELF));
+        assert_false(ckv_members_forgotten_at(members, SELF));
         free(members);
         put_member(self, SELF, round ? "" : "as I was called before");
     }
@@ -75,9 +75,9 @@ static void members_are_read_from_the_store(void **state)
     assert_string_equal(ckv_members_find(members, 13)->name, "south");
     assert_int_equal(strlen(ckv_members_find(members, 14)->name), CKV_NODE_NAME_MAX);
     assert_null(ckv_members_find(members, 15));
-    assert_true(ckv_members_has_forgotten(members, 15));
+    assert_true(ckv_members_forgotten_at(members, 15));
     assert_string_equal(ckv_members_find(members, 16)->name, "came back");
-    assert_false(ckv_members_has_forgotten(members, 16));
+    assert_false(ckv_members_forgotten_at(members, 16));
     assert_false(ckv_member_is_live(ckv_members_find(members, 13), NOW));
     free(members);
 }
@@ -127,16 +127,16 @@ static void whoever_is_forgotten_is_no_member_until_it_is_added_again(void **sta
     ckv_members_forget(members, 99, 1); /* whom this node never knew */
     assert_null(ckv_members_find(members, 12));
     assert_true(ckv_members_sum(members) == SELF + 13);
-    assert_true(ckv_members_has_forgotten(members, 12) && ckv_members_has_forgotten(members, 99));
-    assert_false(ckv_members_has_forgotten(members, 13));
+    assert_true(ckv_members_forgotten_at(members, 12) && ckv_members_forgotten_at(members, 99));
+    assert_false(ckv_members_forgotten_at(members, 13));
     assert_int_equal(members->forgotten_count, 2);
     assert_non_null(ckv_members_add(members, 12));
-    assert_false(ckv_members_has_forgotten(members, 12));
-    assert_true(ckv_members_has_forgotten(members, 99));
+    assert_false(ckv_members_forgotten_at(members, 12));
+    assert_true(ckv_members_forgotten_at(members, 99));
     for (uint64_t id = 1000; id < 1000 + 2 * CKV_FORGOTTEN_MAX; id++)
         ckv_members_forget(members, id, 1);
     assert_int_equal(members->forgotten_count, CKV_FORGOTTEN_MAX);
-    assert_true(ckv_members_has_forgotten(members, 99) && ckv_members_find(members, 12));
+    assert_true(ckv_members_forgotten_at(members, 99) && ckv_members_find(members, 12));
     free(members);
 }
 
