@@ -215,12 +215,13 @@ static int write_output(struct output *self, const struct ckv_certificate *certi
     return rc;
 }
 
-/*  The certificate, and how far the change has come.  */
+/*  The certificate, as `resolve` prints it; in a cluster, also how far the change has come.  */
 static json_t *report_of(const struct ckv_certificate *certificate, const json_t *reply)
 {
     static const char *const members[] = { "ack", "replicated", "not_applied" };
     json_t *object = ckv_present_json(certificate, ckv_now());
-    for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++)
+    bool in_cluster = json_object_get(reply, "replicated") != NULL;
+    for (size_t i = 0; in_cluster && i < sizeof(members) / sizeof(*members); i++)
         if (json_object_get(reply, members[i]))
             json_object_set(object, members[i], json_object_get(reply, members[i]));
     return object;
