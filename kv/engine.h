@@ -1,11 +1,13 @@
 /*  engine: what a store must bring. kv.c does the rest the same for all: argument checks, merging,
-    conflicts, and the choice among several certificates of one client public key.
+    conflicts, arrivals, and the choice among several certificates of one client public key. Engines know
+    two modes, CKV_KV_READ and CKV_KV_WRITE.
 
     An engine embeds struct ckv_kv and struct ckv_kv_txn as the first members of its own.
 */
 #ifndef CKV_ENGINE_H
 #define CKV_ENGINE_H
 
+#include "kv/arrivals.h"
 #include "kv/digests.h"
 #include "kv/kv.h"
 
@@ -66,12 +68,18 @@ struct ckv_kv {
     uint8_t
         index_key[CKV_INDEX_KEY_SIZE]; /* kv.c's from the options, unless the store has another */
     struct ckv_digests *digests;       /* kv.c's; NULL when opened for reading only */
+    struct ckv_arrivals *arrivals;     /* kv.c's; may be NULL */
 };
 
 struct ckv_kv_txn {
     struct ckv_kv *kv;
     enum ckv_kv_mode mode;
     int failed; /* kv.c's: a change that failed; the transaction cannot commit any more */
+
+    /*  kv.c's, of transactions that read.  */
+    bool holds_snapshot, sees_arrivals;
+    uint64_t arrivals_left;     /* how many had left before the snapshot was taken */
+    struct ckv_kv_copy *copies; /* of arrivals, for the views that were given */
 };
 
 extern const struct ckv_kv_engine ckv_kv_lmdb;

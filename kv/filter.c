@@ -1,4 +1,5 @@
 #include "kv/filter.h"
+#include "kv/boot.h"
 #include "kv/system.h"
 
 #include <errno.h>
@@ -33,7 +34,7 @@ struct bucket {
 struct head {
     char magic[8];
     uint8_t store_id[CKV_FILTER_ID_SIZE];
-    char boot_id[40];
+    char boot_id[CKV_BOOT_ID_SIZE];
     uint32_t bits; /* 2^bits buckets follow */
     _Atomic(uint32_t) state;
 };
@@ -52,17 +53,6 @@ struct ckv_filter {
 
 _Static_assert(sizeof(struct bucket) == 64, "a probe is one cache line");
 _Static_assert(sizeof(struct head) <= HEAD_SIZE, "the head is one page");
-
-static void read_boot_id(char boot_id[40])
-{
-    memset(boot_id, 0, 40);
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    if (read(fd, boot_id, 36) != 36)
-        memset(boot_id, 0, 40);
-    close(fd);
-}
 
 static size_t map_size(uint32_t bits)
 {
@@ -121,7 +111,7 @@ int ckv_filter_create(struct ckv_filter **self_p, const char *path,
     }
     memcpy(self->head->magic, magic, sizeof(magic));
     memcpy(self->head->store_id, store_id, CKV_FILTER_ID_SIZE);
-    read_boot_id(self->head->boot_id);
+    ckv_boot_id(self->head->boot_id);
     self->head->bits = self->bits;
     atomic_store(&self->head->state, BUILDING);
     return CKV_OK;
@@ -131,7 +121,7 @@ int ckv_filter_create(struct ckv_filter **self_p, const char *path,
 static bool is_ours(const struct head *head, off_t size, const uint8_t *store_id)
 {
     char boot_id[sizeof(head->boot_id)];
-    read_boot_id(boot_id);
+    ckv_boot_id(boot_id);
     return memcmp(head->magic, magic, sizeof(magic)) == 0 && head->bits >= BITS_MIN &&
            head->bits <= BITS_MAX && size == (off_t)map_size(head->bits) &&
            memcmp(head->store_id, store_id, CKV_FILTER_ID_SIZE) == 0 && boot_id[0] &&

@@ -2,6 +2,10 @@
 
 #include "core/storage_key.h"
 #include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char arrivals_name[] = "certificates.arrivals";
 
 enum { TABLE_KEY_MAX = 128, TABLE_VALUE_MAX = 65536 };
 
@@ -18,6 +22,20 @@ static const struct ckv_kv_engine *find_engine(const char *name)
     return NULL;
 }
 
+/*  Without a place for arrivals the store goes on: they are read when they are stored.  */
+static void open_arrivals(struct ckv_kv *self, const struct ckv_kv_options *options)
+{
+    char *path;
+    if (self->engine->in_memory ||
+        asprintf(&path, "%s/%s", options->directory, arrivals_name) < 0)
+        return;
+    if (options->read_only)
+        ckv_arrivals_open(&self->arrivals, path);
+    else
+        ckv_arrivals_create(&self->arrivals, path);
+    free(path);
+}
+
 int ckv_kv_open(struct ckv_kv **self_p, const char *engine, const struct ckv_kv_options *options)
 {
     const struct ckv_kv_engine *found = find_engine(engine);
@@ -29,7 +47,9 @@ int ckv_kv_open(struct ckv_kv **self_p, const char *engine, const struct ckv_kv_
     int rc = found->open(self_p, options);
     if (rc == CKV_OK && !options->read_only)
         rc = ckv_digests_open(*self_p);
-    if (rc != CKV_OK)
+    if (rc == CKV_OK)
+        open_arrivals(*self_p, options);
+    else
         ckv_kv_close(self_p);
     return rc;
 }
@@ -41,6 +61,7 @@ void ckv_kv_close(struct ckv_kv **self_p)
     if (!self)
         return;
     ckv_digests_close(self);
+    ckv_arrivals_close(&self->arrivals);
     self->engine->close(self);
 }
 
@@ -51,33 +72,69 @@ int ckv_kv_stats(struct ckv_kv *self, struct ckv_kv_stats *stats)
 
 /*  ---- transactions ----  */
 
+/*  A view of an arrival that was given; its record follows.  */
+struct ckv_kv_copy {
+    struct ckv_kv_copy *next;
+    uint8_t record[];
+};
+
+static void drop_copies(struct ckv_kv_txn *txn)
+{
+    while (txn->copies) {
+        struct ckv_kv_copy *copy = txn->copies;
+        txn->copies = copy->next;
+        free(copy);
+    }
+}
+
 int ckv_kv_begin(struct ckv_kv *self, enum ckv_kv_mode mode, struct ckv_kv_txn **txn_p)
 {
+    uint64_t left = self->arrivals ? ckv_arrivals_left(self->arrivals) : 0;
     *txn_p = NULL;
-    if (mode != CKV_KV_READ && mode != CKV_KV_WRITE)
+    if (mode != CKV_KV_READ && mode != CKV_KV_RESOLVE && mode != CKV_KV_WRITE)
         return CKV_ERROR_ARGUMENT;
-    int rc = self->engine->begin(self, mode, txn_p);
-    if (rc == CKV_OK && mode == CKV_KV_WRITE)
+    int rc = self->engine->begin(self, mode == CKV_KV_WRITE ? CKV_KV_WRITE : CKV_KV_READ, txn_p);
+    if (rc != CKV_OK)
+        return rc;
+    (*txn_p)->holds_snapshot = true;
+    (*txn_p)->sees_arrivals = mode == CKV_KV_RESOLVE && self->arrivals;
+    (*txn_p)->arrivals_left = left;
+    if (mode == CKV_KV_WRITE)
         ckv_digests_begin(*txn_p);
-    return rc;
+    return CKV_OK;
 }
 
 void ckv_kv_reset(struct ckv_kv_txn *txn)
 {
-    if (txn->mode == CKV_KV_READ)
-        txn->kv->engine->reset(txn);
+    if (txn->mode != CKV_KV_READ || !txn->holds_snapshot)
+        return;
+    drop_copies(txn);
+    txn->kv->engine->reset(txn);
+    txn->holds_snapshot = false;
 }
 
 int ckv_kv_renew(struct ckv_kv_txn *txn)
 {
-    return txn->mode == CKV_KV_READ ? txn->kv->engine->renew(txn) : CKV_ERROR_ARGUMENT;
+    if (txn->mode != CKV_KV_READ)
+        return CKV_ERROR_ARGUMENT;
+    if (txn->sees_arrivals)
+        txn->arrivals_left = ckv_arrivals_left(txn->kv->arrivals);
+    int rc = txn->kv->engine->renew(txn);
+    txn->holds_snapshot = rc == CKV_OK;
+    return rc;
 }
 
 int ckv_kv_refresh(struct ckv_kv_txn *txn)
 {
     const struct ckv_kv_engine *engine = txn->kv->engine;
-    if (txn->mode == CKV_KV_READ && engine->is_newest && engine->is_newest(txn))
-        return CKV_OK;
+    if (txn->mode == CKV_KV_READ && txn->holds_snapshot && engine->is_newest) {
+        uint64_t left = txn->sees_arrivals ? ckv_arrivals_left(txn->kv->arrivals) : 0;
+        if (engine->is_newest(txn)) {
+            drop_copies(txn);
+            txn->arrivals_left = left;
+            return CKV_OK;
+        }
+    }
     ckv_kv_reset(txn);
     return ckv_kv_renew(txn);
 }
@@ -98,9 +155,12 @@ int ckv_kv_commit(struct ckv_kv_txn **txn_p)
 
 void ckv_kv_abort(struct ckv_kv_txn **txn_p)
 {
-    if (*txn_p)
-        (*txn_p)->kv->engine->abort(*txn_p);
+    struct ckv_kv_txn *txn = *txn_p;
     *txn_p = NULL;
+    if (!txn)
+        return;
+    drop_copies(txn);
+    txn->kv->engine->abort(txn);
 }
 
 /*  A change that failed may have been half done: the transaction remembers, takes no others, and
@@ -131,17 +191,58 @@ static int view_record(struct ckv_octets record, struct ckv_certificate *view)
                                                                            : CKV_ERROR_DAMAGED;
 }
 
-int ckv_kv_get(struct ckv_kv_txn *txn, struct ckv_octets storage_key, struct ckv_certificate *view)
+/*  What the snapshot has.  */
+static int get_stored(struct ckv_kv_txn *txn, struct ckv_octets storage_key,
+                      struct ckv_certificate *view)
 {
     struct ckv_octets record;
-    if (!is_storage_key(storage_key))
-        return CKV_ERROR_NOT_FOUND;
     int rc = txn->kv->engine->get(txn, storage_key, &record);
     if (rc == CKV_OK)
         rc = view_record(record, view);
     if (rc == CKV_OK && !ckv_octets_equal(view->storage_key, storage_key))
         rc = CKV_ERROR_DAMAGED;
     return rc;
+}
+
+static bool has_arrivals(const struct ckv_kv_txn *txn)
+{
+    return txn->sees_arrivals && ckv_arrivals_any(txn->kv->arrivals);
+}
+
+/*  Makes VIEW one that lives as long as the transaction's.  */
+static int keep_copy(struct ckv_kv_txn *txn, struct ckv_certificate *view)
+{
+    struct ckv_octets record = view->record;
+    struct ckv_kv_copy *copy = malloc(sizeof(*copy) + record.size);
+    if (!copy)
+        return CKV_ERROR_MEMORY;
+    memcpy(copy->record, record.data, record.size);
+    copy->next = txn->copies;
+    txn->copies = copy;
+    return view_record(ckv_octets(copy->record, record.size), view);
+}
+
+/*  FOUND is what the snapshot said of STORAGE_KEY, and VIEW what it has. Takes an arrival instead, if
+    merging would.  */
+static int get_arrival(struct ckv_kv_txn *txn, struct ckv_octets storage_key, int found,
+                       struct ckv_certificate *view)
+{
+    struct ckv_arrival arrival;
+    if (found != CKV_OK && found != CKV_ERROR_NOT_FOUND)
+        return found;
+    if (ckv_arrivals_get(txn->kv->arrivals, storage_key, &arrival) != CKV_OK ||
+        (found == CKV_OK && ckv_certificate_compare(&arrival.view, view) >= 0))
+        return found;
+    *view = arrival.view;
+    return keep_copy(txn, view);
+}
+
+int ckv_kv_get(struct ckv_kv_txn *txn, struct ckv_octets storage_key, struct ckv_certificate *view)
+{
+    if (!is_storage_key(storage_key))
+        return CKV_ERROR_NOT_FOUND;
+    int rc = get_stored(txn, storage_key, view);
+    return has_arrivals(txn) ? get_arrival(txn, storage_key, rc, view) : rc;
 }
 
 /*  Storage keys are unique, so no two certificates are equally good, and every node chooses the
@@ -157,24 +258,105 @@ static bool is_better(const struct ckv_certificate *a, const struct ckv_certific
     return memcmp(a->storage_key.data, b->storage_key.data, a->storage_key.size) < 0;
 }
 
+static bool has_client_key(const struct ckv_certificate *certificate, const uint8_t *key)
+{
+    return memcmp(certificate->client_public_key, key, 32) == 0;
+}
+
+/*  The best of those seen so far.  */
+struct choice {
+    struct ckv_certificate best;
+    bool made;
+};
+
+static void consider(struct choice *self, const struct ckv_certificate *candidate)
+{
+    if (!self->made || is_better(candidate, &self->best))
+        self->best = *candidate;
+    self->made = true;
+}
+
+/*  Considers those that the snapshot has, in the state in which they arrived, if they did.  */
+static int consider_stored(struct ckv_kv_txn *txn, const uint8_t *client_public_key,
+                           struct choice *choice)
+{
+    struct ckv_octets record;
+    struct ckv_certificate candidate;
+    int rc, newest = CKV_OK;
+    for (unsigned nth = 0; newest == CKV_OK; nth++) {
+        rc = txn->kv->engine->find(txn, client_public_key, nth, &record);
+        if (rc != CKV_OK)
+            return rc == CKV_ERROR_NOT_FOUND ? CKV_OK : rc;
+        if (view_record(record, &candidate) != CKV_OK ||
+            !has_client_key(&candidate, client_public_key))
+            return CKV_ERROR_DAMAGED;
+        if (has_arrivals(txn))
+            newest = get_arrival(txn, candidate.storage_key, CKV_OK, &candidate);
+        if (newest == CKV_OK && has_client_key(&candidate, client_public_key))
+            consider(choice, &candidate);
+    }
+    return newest;
+}
+
+/*  Considers those that arrived, if they stand under their storage keys.  */
+static int consider_arrivals(struct ckv_kv_txn *txn, const uint8_t *client_public_key,
+                             struct choice *choice)
+{
+    struct ckv_arrival arrival;
+    struct ckv_certificate standing;
+    unsigned position = 0;
+    while (ckv_arrivals_find(txn->kv->arrivals, client_public_key, &position, &arrival) == CKV_OK) {
+        int rc = ckv_kv_get(txn, arrival.view.storage_key, &standing);
+        if (rc != CKV_OK && rc != CKV_ERROR_NOT_FOUND)
+            return rc;
+        if (rc == CKV_OK && has_client_key(&standing, client_public_key))
+            consider(choice, &standing);
+    }
+    return CKV_OK;
+}
+
 int ckv_kv_find(struct ckv_kv_txn *txn, const uint8_t client_public_key[32],
                 struct ckv_certificate *view)
 {
-    struct ckv_octets record;
-    struct ckv_certificate candidate, best = { .state = CKV_STATE_REVOKED };
-    unsigned nth = 0;
-    int rc;
-    while ((rc = txn->kv->engine->find(txn, client_public_key, nth, &record)) == CKV_OK) {
-        if (view_record(record, &candidate) != CKV_OK ||
-            memcmp(candidate.client_public_key, client_public_key, 32) != 0)
-            return CKV_ERROR_DAMAGED;
-        if (nth++ == 0 || is_better(&candidate, &best))
-            best = candidate;
-    }
-    if (rc != CKV_ERROR_NOT_FOUND || nth == 0)
+    struct choice choice = { .made = false };
+    int rc = consider_stored(txn, client_public_key, &choice);
+    if (rc == CKV_OK && has_arrivals(txn))
+        rc = consider_arrivals(txn, client_public_key, &choice);
+    if (rc != CKV_OK)
         return rc;
-    *view = best;
-    return CKV_OK;
+    *view = choice.best;
+    return choice.made ? CKV_OK : CKV_ERROR_NOT_FOUND;
+}
+
+/*  Whether an arrival has left since before the snapshot was taken: the snapshot may lack it, and those
+    who looked after it left did not see it.  */
+static bool is_overtaken(const struct ckv_kv_txn *txn)
+{
+    return txn->sees_arrivals && ckv_arrivals_left(txn->kv->arrivals) != txn->arrivals_left;
+}
+
+int ckv_kv_resolve(struct ckv_kv_txn *txn, struct ckv_octets storage_key,
+                   struct ckv_certificate *view)
+{
+    int rc;
+    do {
+        rc = ckv_kv_refresh(txn);
+        if (rc == CKV_OK)
+            rc = ckv_kv_get(txn, storage_key, view);
+    } while (is_overtaken(txn));
+    return rc;
+}
+
+int ckv_kv_resolve_client(struct ckv_kv_txn *txn, const uint8_t client_public_key[32],
+                          struct ckv_certificate *view)
+{
+    int rc;
+    do {
+        rc = ckv_kv_refresh(txn);
+        if (rc == CKV_OK)
+            rc = ckv_kv_find(txn, client_public_key, view);
+    } while (is_overtaken(txn));
+    return rc;
 }
 
 int ckv_kv_next(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_certificate *view)
@@ -182,6 +364,19 @@ int ckv_kv_next(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_certifica
     struct ckv_octets record;
     int rc = txn->kv->engine->next(txn, position, &record);
     return rc == CKV_OK ? view_record(record, view) : rc;
+}
+
+/*  ---- arrivals ----  */
+
+uint64_t ckv_kv_enter_arrival(struct ckv_kv *self, const struct ckv_certificate *certificate)
+{
+    return self->arrivals ? ckv_arrivals_enter(self->arrivals, certificate) : 0;
+}
+
+void ckv_kv_leave_arrival(struct ckv_kv *self, uint64_t ticket)
+{
+    if (self->arrivals)
+        ckv_arrivals_leave(self->arrivals, ticket);
 }
 
 /*  ---- merging ----  */

@@ -45,7 +45,10 @@ enum ckv_kv_table {
     CKV_KV_TABLES,    /* how many there are */
 };
 
-enum ckv_kv_mode { CKV_KV_READ, CKV_KV_WRITE };
+/*  RESOLVE reads as READ does, but sees beside the snapshot what has arrived (ckv_kv_enter_arrival): a
+    storage key or client public key gives the newest record that this node has, stored or not yet.
+    Side tables, walks and counts are the snapshot's.  */
+enum ckv_kv_mode { CKV_KV_READ, CKV_KV_RESOLVE, CKV_KV_WRITE };
 
 struct ckv_kv_options {
     const char *directory; /* lmdb, sqlite: exists; the files in it are the engine's */
@@ -91,8 +94,8 @@ int ckv_kv_begin(struct ckv_kv *self, enum ckv_kv_mode mode, struct ckv_kv_txn *
 void ckv_kv_reset(struct ckv_kv_txn *txn);
 int ckv_kv_renew(struct ckv_kv_txn *txn);
 
-/*  Read transactions that hold a snapshot: as ckv_kv_reset and ckv_kv_renew, but keeps the snapshot
-    when nothing was committed since it was taken, which is far cheaper.  */
+/*  Read transactions: as ckv_kv_reset and ckv_kv_renew, but keeps the snapshot, if there is one, when
+    nothing was committed since it was taken, which is far cheaper.  */
 int ckv_kv_refresh(struct ckv_kv_txn *txn);
 
 /*  Ends a write transaction. After an error of ckv_kv_commit nothing was applied, and the store
@@ -111,12 +114,27 @@ int ckv_kv_get(struct ckv_kv_txn *txn, struct ckv_octets storage_key, struct ckv
 int ckv_kv_find(struct ckv_kv_txn *txn, const uint8_t client_public_key[32],
                 struct ckv_certificate *view);
 
+/*  Transactions of CKV_KV_RESOLVE: refreshes, and gets or finds what is newest. One after the other,
+    these never go back to an older state of a certificate while the node runs; ckv_kv_get and
+    ckv_kv_find in a snapshot that was taken before may.  */
+int ckv_kv_resolve(struct ckv_kv_txn *txn, struct ckv_octets storage_key,
+                   struct ckv_certificate *view);
+int ckv_kv_resolve_client(struct ckv_kv_txn *txn, const uint8_t client_public_key[32],
+                          struct ckv_certificate *view);
+
 /*  Walks all certificates, in the order in which this store first had them. *POSITION starts at 0.
     Returns CKV_OK with the next one, CKV_ERROR_NOT_FOUND after the last, CKV_ERROR_DAMAGED for a
     record that cannot be read; calling again goes on behind it. A POSITION stays good across
     transactions: on a long walk reset and renew now and then, since sqlite keeps a copy of every
     record it gave until then.  */
 int ckv_kv_next(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_certificate *view);
+
+/*  Makes a verified record readable, by CKV_KV_RESOLVE in any process, before it is stored
+    (kv/arrivals.h). Returns what ckv_kv_leave_arrival takes when it is, or when it is not going to
+    be; 0 when it cannot be had, and then it is read when it is stored. One thread at a time, for
+    both.  */
+uint64_t ckv_kv_enter_arrival(struct ckv_kv *self, const struct ckv_certificate *certificate);
+void ckv_kv_leave_arrival(struct ckv_kv *self, uint64_t ticket);
 
 /*  What became of a record given to ckv_kv_merge.  */
 enum ckv_kv_merged {

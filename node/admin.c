@@ -97,9 +97,9 @@ static void resolve(struct ckv_admin *self, zmq_msg_t *client, const struct ckv_
     struct ckv_certificate found;
     int rc = CKV_ERROR_REQUEST;
     if (request->storage_key.size)
-        rc = ckv_kv_get(self->txn, ckv_storage_key_octets(&request->storage_key), &found);
+        rc = ckv_kv_resolve(self->txn, ckv_storage_key_octets(&request->storage_key), &found);
     else if (request->has_client_public_key)
-        rc = ckv_kv_find(self->txn, request->client_public_key, &found);
+        rc = ckv_kv_resolve_client(self->txn, request->client_public_key, &found);
     if (rc == CKV_OK)
         rc = ckv_certificate_verify(&found, self->parts.datadir->cluster_key);
     if (rc != CKV_OK) {
@@ -746,7 +746,7 @@ int ckv_admin_new(struct ckv_admin **self_p, const struct ckv_admin_parts *parts
     self->replies.router = self->context ? zmq_socket(self->context, ZMQ_ROUTER) : NULL;
     int rc = self->wake >= 0 && self->replies.router ? CKV_OK : CKV_ERROR_MEMORY;
     if (rc == CKV_OK)
-        rc = ckv_kv_begin(parts->kv, CKV_KV_READ, &self->txn);
+        rc = ckv_kv_begin(parts->kv, CKV_KV_RESOLVE, &self->txn);
     if (rc == CKV_OK) {
         ckv_kv_reset(self->txn);
         rc = bind_router(self);

@@ -27,7 +27,6 @@ struct shared {
 struct ckv_store {
     struct shared *shared;
     struct ckv_kv_txn *txn;
-    bool reading; /* the transaction holds a snapshot */
 };
 
 /*  What a process has open; the only state of the library that is not in a store.  */
@@ -99,7 +98,7 @@ int ckv_store_open(struct ckv_store **self_p, const char *directory)
     int rc = take_shared(&self->shared, directory);
     pthread_mutex_unlock(&all_lock);
     if (rc == CKV_OK)
-        rc = ckv_kv_begin(self->shared->kv, CKV_KV_READ, &self->txn);
+        rc = ckv_kv_begin(self->shared->kv, CKV_KV_RESOLVE, &self->txn);
     if (rc != CKV_OK) {
         ckv_store_close(&self);
         return rc;
@@ -126,29 +125,17 @@ void ckv_store_close(struct ckv_store **self_p)
 
 void ckv_store_release(struct ckv_store *self)
 {
-    if (self->reading)
-        ckv_kv_reset(self->txn);
-    self->reading = false;
-}
-
-/*  Ends the last view and sees the newest commit.  */
-static int refresh(struct ckv_store *self)
-{
-    int rc = self->reading ? ckv_kv_refresh(self->txn) : ckv_kv_renew(self->txn);
-    self->reading = rc == CKV_OK;
-    return rc;
+    ckv_kv_reset(self->txn);
 }
 
 int ckv_store_resolve(struct ckv_store *self, const void *storage_key, size_t size,
                       struct ckv_certificate *certificate)
 {
-    int rc = refresh(self);
-    return rc == CKV_OK ? ckv_kv_get(self->txn, ckv_octets(storage_key, size), certificate) : rc;
+    return ckv_kv_resolve(self->txn, ckv_octets(storage_key, size), certificate);
 }
 
 int ckv_store_resolve_client(struct ckv_store *self, const uint8_t client_public_key[32],
                              struct ckv_certificate *certificate)
 {
-    int rc = refresh(self);
-    return rc == CKV_OK ? ckv_kv_find(self->txn, client_public_key, certificate) : rc;
+    return ckv_kv_resolve_client(self->txn, client_public_key, certificate);
 }

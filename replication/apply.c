@@ -8,6 +8,9 @@
     Entries that arrive together are one write. It checks, inside its transaction, that it follows
     what is stored: so after a write that failed (a full disk) those behind it fail, too, and all
     is read again from the log.
+
+    What others registered can be resolved as soon as it is here, while it is on its way to the disk
+    (kv/arrivals.h).
 */
 #include "kv/log.h"
 #include "replication/parts.h"
@@ -33,6 +36,8 @@ void ckv_entries_free(struct entries *self)
 {
     if (!self)
         return;
+    for (size_t i = 0; i < self->count; i++)
+        ckv_kv_leave_arrival(self->replicator->options.kv, self->items[i].arrival);
     ckv_buffer_clear(&self->octets);
     free(self->items);
     free(self);
@@ -50,7 +55,7 @@ int ckv_entries_add(struct entries *self, enum ckv_message_type type, uint64_t o
         self->capacity = capacity;
     }
     self->items[self->count] =
-        (struct entries_item){ type, own_number, self->octets.size, octets.size };
+        (struct entries_item){ type, own_number, 0, self->octets.size, octets.size };
     int rc = ckv_buffer_add(&self->octets, octets);
     if (rc == CKV_OK)
         self->count++;
@@ -146,16 +151,17 @@ static struct entries *gathering(struct ckv_replicator *self)
     return self->gathered;
 }
 
-/*  Whether MESSAGE may be applied; a record in it is verified here, not on the writer's thread.  */
-static int check_entry(struct ckv_replicator *self, const struct ckv_message *message)
+/*  Whether MESSAGE may be applied; a record in it is verified here, not on the writer's thread, and
+    viewed as CERTIFICATE.  */
+static int check_entry(struct ckv_replicator *self, const struct ckv_message *message,
+                       struct ckv_certificate *certificate)
 {
-    struct ckv_certificate certificate;
     if (message->type == CKV_MESSAGE_FORGET)
         return message->payload.size == CKV_MEMBERSHIP_SIZE ? CKV_OK : CKV_ERROR_MESSAGE;
     if (message->type != CKV_MESSAGE_RECORD)
         return CKV_ERROR_MESSAGE;
-    int rc = ckv_certificate_parse(&certificate, message->payload.data, message->payload.size);
-    return rc == CKV_OK ? ckv_certificate_verify(&certificate, self->options.cluster_key) : rc;
+    int rc = ckv_certificate_parse(certificate, message->payload.data, message->payload.size);
+    return rc == CKV_OK ? ckv_certificate_verify(certificate, self->options.cluster_key) : rc;
 }
 
 static void complain(struct ckv_replicator *self, int rc, const char *what)
@@ -184,9 +190,10 @@ static void take_entry(struct ckv_replicator *self, uint64_t sequence, struct ck
                        bool from_log)
 {
     struct ckv_message message;
+    struct ckv_certificate certificate = { .record = { NULL, 0 } };
     int rc = ckv_message_read(&message, self->options.cluster_key, entry);
     if (rc == CKV_OK)
-        rc = check_entry(self, &message);
+        rc = check_entry(self, &message, &certificate);
     if (rc != CKV_OK && !from_log) {
         self->counters.forged++;
         complain(self, rc, "an entry on the channel");
@@ -205,6 +212,9 @@ static void take_entry(struct ckv_replicator *self, uint64_t sequence, struct ck
             ckv_parts_break(self, ckv_strerror(CKV_ERROR_MEMORY));
             return;
         }
+        if (!own && !from_log && certificate.record.data)
+            batch->items[batch->count - 1].arrival =
+                ckv_kv_enter_arrival(self->options.kv, &certificate);
         batch->news = batch->news || !own || message.type != CKV_MESSAGE_RECORD;
         batch->notify = batch->notify || (message.flags & CKV_MESSAGE_NOTIFY);
     }

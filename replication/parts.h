@@ -38,6 +38,7 @@ struct pending {
 struct entries_item {
     enum ckv_message_type type;
     uint64_t own_number; /* outbox row of this node that it answers, or 0 */
+    uint64_t arrival;    /* what makes it readable before it is stored, or 0 */
     size_t offset, size; /* in octets */
 };
 

@@ -283,6 +283,38 @@ def who_had_not_applied_a_change_is_named(place):
 
 
 @test
+def what_others_changed_is_resolved_before_it_is_on_the_disk(place):
+    a, b = place.cluster(place.redis().url, "a", "b")
+    a.register("--key", "old", "--ack", "all")
+    program = place.compile("hold.c", "-llmdb")
+    reader = os.path.join(os.path.dirname(CURVEKV), "examples", "resolve")
+    holder = subprocess.Popen([program, os.path.join(b.data, "certificates.mdb")],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        equal(holder.stdout.readline(), b"held\n")
+        before = b.status()["certificates"]
+        a.register("--key", "new", "--ack", "logged")
+        a.done("revoke", "old", "--ack", "logged")
+        until(lambda: b.run("resolve", "new").status == DONE, "it is resolved")
+        until(lambda: b.run("resolve", "old").status == REFUSED, "the revocation holds")
+        for key, status in (("new", 0), ("old", 1)):
+            equal(subprocess.run([reader, b.data, key], stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL).returncode, status, key)
+        client = a.resolves("new")["client_public_key"]
+        equal(b.json("resolve", "--client-key", client)["storage_key"], "new")
+        result = a.run("register", "--key", "third", "--out", place.path("third.cert"), "--ack",
+                       "all", "--wait", "1")
+        result.ended(NOT_REPLICATED, "by node 'b'") # what is not durable is not acknowledged
+        equal(b.status()["certificates"], before)
+    finally:
+        holder.stdin.close()
+        equal(holder.wait(DEADLINE_S), 0)
+    settle([a, b])
+    equal(records(a), records(b))
+    equal(b.run("resolve", "old").status, REFUSED)
+
+
+@test
 def another_cluster_key_and_a_copied_directory_are_refused(place):
     redis = place.redis()
     a, b = place.cluster(redis.url, "a", "b")
