@@ -183,6 +183,14 @@ static bool forgets(struct ckv_replicator *self, const struct ckv_message *messa
     return ckv_members_forget(&self->members, id, at) || message->sender == self->options.node_id;
 }
 
+/*  Returns false when the record has to be stored to be read.  */
+static bool make_readable(struct ckv_replicator *self, struct entries_item *item,
+                          const struct ckv_certificate *certificate)
+{
+    item->arrival = ckv_kv_enter_arrival(self->options.kv, certificate);
+    return item->arrival != 0;
+}
+
 /*  Takes the entry of SEQUENCE, which follows the position. One that cannot be applied is passed over
     when the log has it, or nothing behind it would ever be; but the channel's word is not taken for
     that.  */
@@ -212,10 +220,10 @@ static void take_entry(struct ckv_replicator *self, uint64_t sequence, struct ck
             ckv_parts_break(self, ckv_strerror(CKV_ERROR_MEMORY));
             return;
         }
-        if (!own && !from_log && certificate.record.data)
-            batch->items[batch->count - 1].arrival =
-                ckv_kv_enter_arrival(self->options.kv, &certificate);
-        batch->news = batch->news || !own || message.type != CKV_MESSAGE_RECORD;
+        bool readable = own && message.type == CKV_MESSAGE_RECORD;
+        if (!own && !from_log && message.type == CKV_MESSAGE_RECORD)
+            readable = make_readable(self, &batch->items[batch->count - 1], &certificate);
+        batch->hidden = batch->hidden || !readable;
         batch->notify = batch->notify || (message.flags & CKV_MESSAGE_NOTIFY);
     }
     self->position.sequence = sequence;
@@ -264,13 +272,14 @@ void ckv_apply_submit(struct ckv_replicator *self)
         ckv_entries_submit(self, batch);
 }
 
-/*  Submits what gathered, unless it is only own records that come back: nobody waits for those, and
-    they cost a commit of their own; so they wait a moment for others, or for more of their kind.  */
+/*  Submits what gathered, unless all of it can be read already (own records that come back, and
+    arrivals) and nobody waits until it is stored: then it waits a moment for more, since a commit
+    costs much the same for one as for many.  */
 void ckv_apply_submit_due(struct ckv_replicator *self)
 {
     const struct entries *batch = self->gathered;
-    if (batch && (batch->news || batch->notify || self->filling ||
-                  ckv_clock_monotonic() - batch->since_ms >= OWN_HOLD_MS))
+    if (batch && (batch->hidden || batch->notify || self->filling ||
+                  ckv_clock_monotonic() - batch->since_ms >= HOLD_MS))
         ckv_apply_submit(self);
 }
 

@@ -16,7 +16,7 @@ enum {
     APPEND_OCTETS = 262144,
     APPENDS_MAX = 16,            /* calls under way */
     FILL_ENTRIES = 512,          /* read from the log at a time */
-    OWN_HOLD_MS = 5,             /* own entries that come back wait for company */
+    HOLD_MS = 5,                 /* entries wait for company, if nobody waits for them */
     REPAIRING_MAX = 2 * 1048576, /* octets of a repair at the writer; what a commit dirties is much
                                     more, since records in the order of their hashes touch every
                                     page of the indexes */
@@ -47,7 +47,7 @@ struct entries {
     struct ckv_replicator *replicator;
     bool repairs;      /* records of a peer; the position stays */
     bool notify;       /* say APPLIED when it is done */
-    bool news;         /* not only own entries, which are in the store already */
+    bool hidden;       /* has what nobody can resolve until it is stored */
     uint64_t since_ms; /* when it began to gather */
     struct ckv_position before, after;
     struct ckv_buffer octets;

@@ -436,7 +436,7 @@ static void live(struct ckv_replicator *self)
               .events = (short)(POLLIN | (wants_out ? POLLOUT : 0)) },
             { .fd = self->channel.subscription->fd, .events = listens ? POLLIN : 0 },
         };
-        if (poll(items, 3, TICK_MS) < 0 && errno != EINTR)
+        if (poll(items, 3, self->gathered ? HOLD_MS : TICK_MS) < 0 && errno != EINTR)
             break;
         if (items[1].revents & (POLLIN | POLLERR | POLLHUP))
             receive(self, self->channel.commands, take_reply);
