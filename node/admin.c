@@ -65,7 +65,8 @@ struct ckv_admin {
     /*  Operations that are done, from the writer's thread to this one's.  */
     pthread_mutex_t lock;
     struct ckv_write *done;
-    int wake; /* eventfd */
+    bool woken; /* for what is in done */
+    int wake;   /* eventfd */
 };
 
 /*  ---- replies ----  */
@@ -375,8 +376,10 @@ static void hand_back(struct operation *self)
     pthread_mutex_lock(&admin->lock);
     self->write.next = admin->done;
     admin->done = &self->write;
+    bool woken = admin->woken; /* one wake-up is enough for all that are handed back at once */
+    admin->woken = true;
     pthread_mutex_unlock(&admin->lock);
-    if (eventfd_write(admin->wake, 1) != 0)
+    if (!woken && eventfd_write(admin->wake, 1) != 0)
         ckv_log(CKV_LOG_ERROR, "cannot wake the admin service");
 }
 
@@ -489,6 +492,7 @@ static void finish_all(struct ckv_admin *self)
     pthread_mutex_lock(&self->lock);
     write = self->done;
     self->done = NULL;
+    self->woken = false;
     pthread_mutex_unlock(&self->lock);
     for (; write; write = next) {
         next = write->next;

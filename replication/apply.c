@@ -123,8 +123,7 @@ static void done(struct ckv_write *write, int rc)
     pthread_mutex_lock(&self->lock);
     *self->mailbox.written_end = batch;
     self->mailbox.written_end = &batch->next;
-    pthread_mutex_unlock(&self->lock);
-    ckv_replicator_wake(self);
+    ckv_parts_posted(self);
 }
 
 void ckv_entries_submit(struct ckv_replicator *self, struct entries *batch)

@@ -67,6 +67,7 @@ struct mailbox {
         uint64_t created;
         struct release *next;
     } * releases;
+    bool announced; /* the thread was woken for what is here */
 };
 
 struct repair; /* repair.c's */
@@ -130,6 +131,7 @@ struct ckv_replicator {
 };
 
 /*  replicator.c  */
+void ckv_parts_posted(struct ckv_replicator *self); /* under the lock, which it gives back */
 void ckv_parts_break(struct ckv_replicator *self, const char *reason);
 int ckv_parts_command(struct ckv_replicator *self, struct pending *pending, int argc,
                       const char **argv, const size_t *sizes);

@@ -27,8 +27,7 @@ void ckv_replicator_deliver(struct ckv_replicator *self, struct ckv_delivery *de
     pthread_mutex_lock(&self->lock);
     *self->mailbox.deliveries_end = delivery;
     self->mailbox.deliveries_end = &delivery->next;
-    pthread_mutex_unlock(&self->lock);
-    ckv_replicator_wake(self);
+    ckv_parts_posted(self);
 }
 
 void ckv_replicator_reserve(struct ckv_replicator *self, struct ckv_reservation *reservation)
@@ -41,8 +40,7 @@ void ckv_replicator_reserve(struct ckv_replicator *self, struct ckv_reservation 
     pthread_mutex_lock(&self->lock);
     *self->mailbox.reservations_end = reservation;
     self->mailbox.reservations_end = &reservation->next;
-    pthread_mutex_unlock(&self->lock);
-    ckv_replicator_wake(self);
+    ckv_parts_posted(self);
 }
 
 void ckv_replicator_release(struct ckv_replicator *self, const struct ckv_reservation *reservation)
@@ -55,8 +53,7 @@ void ckv_replicator_release(struct ckv_replicator *self, const struct ckv_reserv
     pthread_mutex_lock(&self->lock);
     release->next = self->mailbox.releases;
     self->mailbox.releases = release;
-    pthread_mutex_unlock(&self->lock);
-    ckv_replicator_wake(self);
+    ckv_parts_posted(self);
 }
 
 /*  ---- the script ----  */

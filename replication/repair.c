@@ -458,8 +458,7 @@ static void push_done(struct ckv_write *write, int rc)
         pthread_mutex_lock(&replicator->lock);
         *replicator->mailbox.written_end = batch;
         replicator->mailbox.written_end = &batch->next;
-        pthread_mutex_unlock(&replicator->lock);
-        ckv_replicator_wake(replicator);
+        ckv_parts_posted(replicator);
     }
     ckv_buffer_clear(&self->surplus);
     free(self);

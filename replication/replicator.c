@@ -11,6 +11,17 @@ enum { TICK_MS = 50, STEADY_MS = 5000 };
 
 /*  ---- what the moments share ----  */
 
+/*  Many come at once, from a batch of the writer or for a call of the script: one wake-up is enough for
+    all that lie in the mailbox when the thread takes it.  */
+void ckv_parts_posted(struct ckv_replicator *self)
+{
+    bool announced = self->mailbox.announced;
+    self->mailbox.announced = true;
+    pthread_mutex_unlock(&self->lock);
+    if (!announced)
+        ckv_replicator_wake(self);
+}
+
 void ckv_parts_break(struct ckv_replicator *self, const char *reason)
 {
     if (self->broken)
