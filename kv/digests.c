@@ -12,12 +12,27 @@ _Static_assert(CKV_RANGES == 1 << 14, "ranges are 14 bits of the hash");
 static const char digests_row[] = "digests";
 static const uint8_t format = 1;
 
-/*  Rows of the write transaction that is open: a record more, a row at most once read and once
-    written. Belongs to whoever has the write lock.  */
+/*  A change, in a row of changes: range 2 octets, what is added to its digest.  */
+enum { CHANGE_SIZE = 2 + CKV_DIGEST_SIZE };
+
+/*  Rows of digests have keys of one octet. Rows of changes come behind the last of them, by number.  */
+enum { CHANGES_KEY_SIZE = 1 + 8, CHANGES_PREFIX = CKV_DIGEST_ROWS - 1 };
+static const uint8_t before_changes = CHANGES_PREFIX;
+
+/*  Changes that pile up before they are added to the digests; a row of them costs who reads it as much
+    as some changes do.  */
+enum { CHANGES_MAX = 2048, ROW_COST = 7 };
+
+/*  What the write transaction that is open changes: a record more, a range at most once written.
+    Belongs to whoever has the write lock.  */
 struct ckv_digests {
-    struct ckv_digest ranges[CKV_RANGES];
-    bool loaded[CKV_DIGEST_ROWS];
-    bool dirty[CKV_DIGEST_ROWS];
+    struct ckv_digest changes[CKV_RANGES]; /* to be added */
+    bool changed[CKV_RANGES];
+    uint16_t ranges[CKV_RANGES]; /* that changed */
+    unsigned count;
+    uint64_t next;    /* number of a row of changes */
+    unsigned pending; /* changes in the store, and what their rows cost; after an abort this may be
+                         wrong, and they are added later or sooner */
 };
 
 unsigned ckv_kv_range_of(const struct ckv_kv *self, struct ckv_octets storage_key)
@@ -27,34 +42,61 @@ unsigned ckv_kv_range_of(const struct ckv_kv *self, struct ckv_octets storage_ke
     return (unsigned)(ckv_get64(hash) >> RANGE_SHIFT);
 }
 
-int ckv_kv_digests(struct ckv_kv_txn *txn, unsigned row,
-                   struct ckv_digest digests[CKV_DIGEST_ROW_RANGES])
+/*  ---- reading ----  */
+
+static void add_change(struct ckv_digest_table *table, const uint8_t change[CHANGE_SIZE])
 {
-    uint8_t key = (uint8_t)row;
-    struct ckv_octets value;
-    memset(digests, 0, CKV_DIGEST_ROW_RANGES * sizeof(*digests));
-    int rc = txn->kv->engine->table_get(txn, CKV_KV_DIGESTS, ckv_octets(&key, 1), &value);
-    if (rc != CKV_OK)
-        return rc == CKV_ERROR_NOT_FOUND ? CKV_OK : rc;
-    if (value.size != ROW_SIZE)
+    ckv_digest_add(&table->ranges[ckv_get16(change)], ckv_digest_get(change + 2), 1);
+}
+
+static bool is_changes(struct ckv_octets value)
+{
+    if (value.size % CHANGE_SIZE != 0)
+        return false;
+    for (size_t at = 0; at < value.size; at += CHANGE_SIZE)
+        if (ckv_get16(value.data + at) >= CKV_RANGES)
+            return false;
+    return true;
+}
+
+/*  Adds the digests of a row, or the changes of one, to TABLE.  */
+static int add_row(struct ckv_digest_table *table, struct ckv_octets key, struct ckv_octets value)
+{
+    if (key.size == 1 && value.size == ROW_SIZE) {
+        struct ckv_digest *digests = &table->ranges[(size_t)key.data[0] * CKV_DIGEST_ROW_RANGES];
+        for (size_t i = 0; i < CKV_DIGEST_ROW_RANGES; i++)
+            ckv_digest_add(&digests[i], ckv_digest_get(value.data + i * CKV_DIGEST_SIZE), 1);
+        return CKV_OK;
+    }
+    if (key.size != CHANGES_KEY_SIZE || !is_changes(value))
         return CKV_ERROR_STORE;
-    for (size_t i = 0; i < CKV_DIGEST_ROW_RANGES; i++)
-        digests[i] = ckv_digest_get(value.data + i * CKV_DIGEST_SIZE);
+    for (size_t at = 0; at < value.size; at += CHANGE_SIZE)
+        add_change(table, value.data + at);
     return CKV_OK;
+}
+
+int ckv_kv_digests(struct ckv_kv_txn *txn, struct ckv_digest_table *table)
+{
+    struct ckv_octets key = { NULL, 0 }, value;
+    int rc;
+    memset(table, 0, sizeof(*table));
+    while ((rc = txn->kv->engine->table_next(txn, CKV_KV_DIGESTS, &key, &value)) == CKV_OK) {
+        rc = add_row(table, key, value);
+        if (rc != CKV_OK)
+            return rc;
+    }
+    return rc == CKV_ERROR_NOT_FOUND ? CKV_OK : rc;
 }
 
 int ckv_kv_digest_root(struct ckv_kv_txn *txn, struct ckv_digest *root)
 {
-    struct ckv_digest digests[CKV_DIGEST_ROW_RANGES];
+    struct ckv_digest_table *table = malloc(sizeof(*table));
     *root = (struct ckv_digest){ { 0, 0 } };
-    for (unsigned row = 0; row < CKV_DIGEST_ROWS; row++) {
-        int rc = ckv_kv_digests(txn, row, digests);
-        if (rc != CKV_OK)
-            return rc;
-        for (size_t i = 0; i < CKV_DIGEST_ROW_RANGES; i++)
-            ckv_digest_add(root, digests[i], 1);
-    }
-    return CKV_OK;
+    int rc = table ? ckv_kv_digests(txn, table) : CKV_ERROR_MEMORY;
+    for (unsigned range = 0; rc == CKV_OK && range < CKV_RANGES; range++)
+        ckv_digest_add(root, table->ranges[range], 1);
+    free(table);
+    return rc;
 }
 
 /*  ---- within a write transaction ----  */
@@ -62,42 +104,67 @@ int ckv_kv_digest_root(struct ckv_kv_txn *txn, struct ckv_digest *root)
 void ckv_digests_begin(struct ckv_kv_txn *txn)
 {
     struct ckv_digests *self = txn->kv->digests;
-    memset(self->loaded, 0, sizeof(self->loaded));
-    memset(self->dirty, 0, sizeof(self->dirty));
+    for (unsigned i = 0; i < self->count; i++) {
+        self->changes[self->ranges[i]] = (struct ckv_digest){ { 0, 0 } };
+        self->changed[self->ranges[i]] = false;
+    }
+    self->count = 0;
 }
 
-/*  The digest of RANGE, to be changed.  */
-static int take(struct ckv_kv_txn *txn, unsigned range, struct ckv_digest **digest)
+/*  What is added to the digest of RANGE, to be changed.  */
+static struct ckv_digest *take(struct ckv_digests *self, unsigned range)
 {
-    struct ckv_digests *self = txn->kv->digests;
-    unsigned row = range / CKV_DIGEST_ROW_RANGES;
-    if (!self->loaded[row]) {
-        int rc = ckv_kv_digests(txn, row, &self->ranges[(size_t)row * CKV_DIGEST_ROW_RANGES]);
-        if (rc != CKV_OK)
-            return rc;
-    }
-    self->loaded[row] = self->dirty[row] = true;
-    *digest = &self->ranges[range];
-    return CKV_OK;
+    if (!self->changed[range])
+        self->ranges[self->count++] = (uint16_t)range;
+    self->changed[range] = true;
+    return &self->changes[range];
 }
 
 int ckv_digests_change(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate,
                        const struct ckv_digest *before)
 {
-    struct ckv_digest *digest;
-    int rc = take(txn, ckv_kv_range_of(txn->kv, certificate->storage_key), &digest);
-    if (rc != CKV_OK)
-        return rc;
+    struct ckv_digest *change =
+        take(txn->kv->digests, ckv_kv_range_of(txn->kv, certificate->storage_key));
     if (before)
-        ckv_digest_add(digest, *before, -1);
-    ckv_digest_add(digest, ckv_digest_of(certificate->record), 1);
+        ckv_digest_add(change, *before, -1);
+    ckv_digest_add(change, ckv_digest_of(certificate->record), 1);
     return CKV_OK;
 }
 
-static int write_row(struct ckv_kv_txn *txn, unsigned row)
+static int write_changes(struct ckv_kv_txn *txn)
 {
-    const struct ckv_digest *digests =
-        &txn->kv->digests->ranges[(size_t)row * CKV_DIGEST_ROW_RANGES];
+    struct ckv_digests *self = txn->kv->digests;
+    uint8_t key[CHANGES_KEY_SIZE] = { CHANGES_PREFIX }, value[CHANGES_MAX * CHANGE_SIZE];
+    ckv_put64(key + 1, self->next++);
+    for (unsigned i = 0; i < self->count; i++) {
+        uint8_t *change = value + (size_t)i * CHANGE_SIZE;
+        ckv_put16(change, self->ranges[i]);
+        ckv_digest_put(change + 2, self->changes[self->ranges[i]]);
+    }
+    self->pending += self->count + ROW_COST;
+    return txn->kv->engine->table_put(txn, CKV_KV_DIGESTS, ckv_octets(key, sizeof(key)),
+                                      ckv_octets(value, (size_t)self->count * CHANGE_SIZE));
+}
+
+/*  Deletes the rows whose keys are greater than AFTER. A key that was given ends with each.  */
+static int drop_rows(struct ckv_kv_txn *txn, struct ckv_octets after)
+{
+    const struct ckv_kv_engine *engine = txn->kv->engine;
+    struct ckv_octets key = after, value;
+    int rc;
+    while ((rc = engine->table_next(txn, CKV_KV_DIGESTS, &key, &value)) == CKV_OK) {
+        rc = engine->table_del(txn, CKV_KV_DIGESTS, key);
+        if (rc != CKV_OK)
+            return rc;
+        key = after;
+    }
+    txn->kv->digests->pending = 0;
+    return rc == CKV_ERROR_NOT_FOUND ? CKV_OK : rc;
+}
+
+static int write_row(struct ckv_kv_txn *txn, const struct ckv_digest_table *table, unsigned row)
+{
+    const struct ckv_digest *digests = &table->ranges[(size_t)row * CKV_DIGEST_ROW_RANGES];
     uint8_t key = (uint8_t)row, value[ROW_SIZE];
     for (size_t i = 0; i < CKV_DIGEST_ROW_RANGES; i++)
         ckv_digest_put(value + i * CKV_DIGEST_SIZE, digests[i]);
@@ -105,16 +172,26 @@ static int write_row(struct ckv_kv_txn *txn, unsigned row)
                                       ckv_octets(value, sizeof(value)));
 }
 
-int ckv_digests_flush(struct ckv_kv_txn *txn)
+/*  Adds all changes, those in the store and the transaction's, to the digests.  */
+static int add_changes(struct ckv_kv_txn *txn)
 {
     struct ckv_digests *self = txn->kv->digests;
-    for (unsigned row = 0; row < CKV_DIGEST_ROWS; row++) {
-        int rc = self->dirty[row] ? write_row(txn, row) : CKV_OK;
-        if (rc != CKV_OK)
-            return rc;
-        self->dirty[row] = false;
-    }
-    return CKV_OK;
+    struct ckv_digest_table *table = malloc(sizeof(*table));
+    int rc = table ? ckv_kv_digests(txn, table) : CKV_ERROR_MEMORY;
+    for (unsigned i = 0; rc == CKV_OK && i < self->count; i++)
+        ckv_digest_add(&table->ranges[self->ranges[i]], self->changes[self->ranges[i]], 1);
+    for (unsigned row = 0; rc == CKV_OK && row < CKV_DIGEST_ROWS; row++)
+        rc = write_row(txn, table, row);
+    free(table);
+    return rc == CKV_OK ? drop_rows(txn, ckv_octets(&before_changes, 1)) : rc;
+}
+
+int ckv_digests_flush(struct ckv_kv_txn *txn)
+{
+    const struct ckv_digests *self = txn->kv->digests;
+    if (!self->count)
+        return CKV_OK;
+    return self->pending + self->count > CHANGES_MAX ? add_changes(txn) : write_changes(txn);
 }
 
 /*  ---- walking ----  */
@@ -170,20 +247,36 @@ static int add_record(void *argument, unsigned range, const struct ckv_certifica
     return CKV_OK;
 }
 
+/*  The digest of RANGE as the transaction has it.  */
+static int read_digest(struct ckv_kv_txn *txn, unsigned range, struct ckv_digest *digest)
+{
+    struct ckv_digest_table *table = malloc(sizeof(*table));
+    int rc = table ? ckv_kv_digests(txn, table) : CKV_ERROR_MEMORY;
+    if (rc == CKV_OK) {
+        *digest = table->ranges[range];
+        ckv_digest_add(digest, txn->kv->digests->changes[range], 1);
+    }
+    free(table);
+    return rc;
+}
+
 int ckv_kv_mend_range(struct ckv_kv_txn *txn, unsigned range)
 {
     struct ckv_ranges *one = calloc(1, sizeof(*one));
-    struct ckv_digest *digest, sum = { { 0, 0 } };
+    struct ckv_digest digest = { { 0, 0 } }, sum = digest;
     if (!one)
         return CKV_ERROR_MEMORY;
     ckv_ranges_add(one, range);
     int rc = ckv_kv_walk_ranges(txn, one, add_record, &sum);
     free(one);
     if (rc == CKV_OK)
-        rc = take(txn, range, &digest);
-    if (rc == CKV_OK)
-        *digest = sum;
-    return rc;
+        rc = read_digest(txn, range, &digest);
+    if (rc != CKV_OK)
+        return rc;
+    struct ckv_digest *change = take(txn->kv->digests, range);
+    ckv_digest_add(change, sum, 1);
+    ckv_digest_add(change, digest, -1);
+    return CKV_OK;
 }
 
 /*  ---- a store without ----  */
@@ -198,7 +291,9 @@ static int count_all(struct ckv_kv_txn *txn)
 {
     struct ckv_ranges all;
     memset(&all, 0xff, sizeof(all));
-    int rc = walk_all(txn, &all, count_record, txn);
+    int rc = drop_rows(txn, ckv_octets(NULL, 0));
+    if (rc == CKV_OK)
+        rc = walk_all(txn, &all, count_record, txn);
     if (rc != CKV_OK)
         return rc;
     return ckv_kv_table_put(txn, CKV_KV_STATE, ckv_octets_text(digests_row),
@@ -211,6 +306,17 @@ static bool has_digests(struct ckv_kv_txn *txn)
     return ckv_kv_table_get(txn, CKV_KV_STATE, ckv_octets_text(digests_row), &value) == CKV_OK;
 }
 
+/*  Goes on where whoever had the store before has stopped.  */
+static void count_changes(struct ckv_digests *self, struct ckv_kv_txn *txn)
+{
+    struct ckv_octets key = ckv_octets(&before_changes, 1), value;
+    while (ckv_kv_table_next(txn, CKV_KV_DIGESTS, &key, &value) == CKV_OK &&
+           key.size == CHANGES_KEY_SIZE) {
+        self->next = ckv_get64(key.data + 1) + 1;
+        self->pending += (unsigned)(value.size / CHANGE_SIZE) + ROW_COST;
+    }
+}
+
 int ckv_digests_open(struct ckv_kv *kv)
 {
     struct ckv_kv_txn *txn;
@@ -221,6 +327,7 @@ int ckv_digests_open(struct ckv_kv *kv)
     if (rc != CKV_OK)
         return rc;
     bool present = has_digests(txn);
+    count_changes(kv->digests, txn);
     ckv_kv_abort(&txn);
     if (present)
         return CKV_OK;

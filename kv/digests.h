@@ -8,8 +8,12 @@
     subtraction a change, and the order of changes does not matter (Bellare and Micciancio 1997,
     AdHASH).
 
-    Digests rest in the side table CKV_KV_DIGESTS, 64 ranges a row, and change in the transaction
-    that changes their records. A read transaction sees digests and records of one moment.
+    Digests rest in the side table CKV_KV_DIGESTS, and change in the transaction that changes their
+    records. A read transaction sees digests and records of one moment. A small transaction adds one
+    row, the changes of its ranges; when changes have piled up, or for a large one, they are added to
+    the digests themselves, 64 ranges a row. Storage keys are spread over all rows: to change those
+    each time would write as many pages as the records' index does, a quarter of what a commit
+    writes (measured, 30 registrations a commit).
 */
 #ifndef CKV_DIGESTS_H
 #define CKV_DIGESTS_H
@@ -61,12 +65,26 @@ static inline struct ckv_digest ckv_digest_get(const uint8_t octets[CKV_DIGEST_S
 /*  The range of a storage key, 0 to CKV_RANGES - 1.  */
 unsigned ckv_kv_range_of(const struct ckv_kv *self, struct ckv_octets storage_key);
 
-/*  Reads the digests of row ROW (ranges 64 * ROW and on), as last committed, in a write transaction too. Errors of ckv_kv_table_get, but a row that
-    is absent is one of zeros.  */
-int ckv_kv_digests(struct ckv_kv_txn *txn, unsigned row,
-                   struct ckv_digest digests[CKV_DIGEST_ROW_RANGES]);
+/*  The digests of all ranges: 256 KiB.  */
+struct ckv_digest_table {
+    struct ckv_digest ranges[CKV_RANGES];
+};
 
-/*  The digest of all records.  */
+/*  The digest of all records of row ROW, ranges 64 * ROW and on.  */
+static inline struct ckv_digest ckv_digest_of_row(const struct ckv_digest_table *table,
+                                                  unsigned row)
+{
+    struct ckv_digest sum = { { 0, 0 } };
+    for (unsigned i = 0; i < CKV_DIGEST_ROW_RANGES; i++)
+        ckv_digest_add(&sum, table->ranges[row * CKV_DIGEST_ROW_RANGES + i], 1);
+    return sum;
+}
+
+/*  Reads them all, in a write transaction as they were before it. Returns CKV_ERROR_STORE for a row
+    that is none, and the errors of ckv_kv_table_get.  */
+int ckv_kv_digests(struct ckv_kv_txn *txn, struct ckv_digest_table *table);
+
+/*  The digest of all records. Errors of ckv_kv_digests.  */
 int ckv_kv_digest_root(struct ckv_kv_txn *txn, struct ckv_digest *root);
 
 /*  Gives every record whose range's bit is set in RANGES, and whatever order suits the engine, to

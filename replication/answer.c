@@ -24,17 +24,15 @@ static void send_back(struct ckv_replicator *self, const struct ckv_message *que
 void ckv_answer_digests(struct ckv_replicator *self, const struct ckv_message *message)
 {
     struct ckv_buffer answer = { 0 };
-    struct ckv_digest digests[CKV_DIGEST_ROW_RANGES];
-    int rc = CKV_OK;
     if (message->payload.size != CKV_DIGEST_ROWS * CKV_DIGEST_SIZE || !ckv_parts_refresh(self))
         return;
+    int rc = ckv_kv_digests(self->txn, &self->digests);
+    ckv_kv_reset(self->txn);
     for (unsigned row = 0; row < CKV_DIGEST_ROWS && rc == CKV_OK; row++) {
-        struct ckv_digest sum = { { 0, 0 } };
-        rc = ckv_kv_digests(self->txn, row, digests);
-        for (size_t i = 0; i < CKV_DIGEST_ROW_RANGES && rc == CKV_OK; i++)
-            ckv_digest_add(&sum, digests[i], 1);
+        const struct ckv_digest *digests =
+            &self->digests.ranges[(size_t)row * CKV_DIGEST_ROW_RANGES];
         const uint8_t *theirs = message->payload.data + (size_t)row * CKV_DIGEST_SIZE;
-        if (rc != CKV_OK || ckv_digest_equal(sum, ckv_digest_get(theirs)))
+        if (ckv_digest_equal(ckv_digest_of_row(&self->digests, row), ckv_digest_get(theirs)))
             continue;
         uint8_t *item = ckv_buffer_grow(&answer, 1 + CKV_DIGEST_ROW_RANGES * CKV_DIGEST_SIZE);
         if (!item)
@@ -43,7 +41,6 @@ void ckv_answer_digests(struct ckv_replicator *self, const struct ckv_message *m
         for (size_t i = 0; i < CKV_DIGEST_ROW_RANGES; i++)
             ckv_digest_put(item + 1 + i * CKV_DIGEST_SIZE, digests[i]);
     }
-    ckv_kv_reset(self->txn);
     if (rc == CKV_OK)
         send_back(self, message, CKV_MESSAGE_DIGESTS, ckv_buffer_octets(&answer));
     ckv_buffer_clear(&answer);

@@ -3,6 +3,7 @@
 #define CKV_REPLICATION_PARTS_H
 
 #include "kv/clock.h"
+#include "kv/digests.h"
 #include "replication/position.h"
 #include "replication/replicator.h"
 #include <pthread.h>
@@ -113,6 +114,7 @@ struct ckv_replicator {
 
     /*  repair  */
     struct repair *repair;
+    struct ckv_digest_table digests; /* as last read */
     uint64_t repair_not_before_ms, lonely_since_ms;
     uint64_t leaving;   /* an epoch that is to be left */
     uint64_t nudged_by; /* a node that has more than it may push */

@@ -94,19 +94,15 @@ static int send_to(struct ckv_replicator *self, uint64_t node_id, enum ckv_messa
 static int ask_digests(struct ckv_replicator *self, struct repair *repair)
 {
     uint8_t payload[CKV_DIGEST_ROWS * CKV_DIGEST_SIZE];
-    struct ckv_digest digests[CKV_DIGEST_ROW_RANGES];
     if (!ckv_parts_refresh(self))
         return CKV_ERROR_IO;
-    for (unsigned row = 0; row < CKV_DIGEST_ROWS; row++) {
-        struct ckv_digest sum = { { 0, 0 } };
-        int rc = ckv_kv_digests(self->txn, row, digests);
-        if (rc != CKV_OK)
-            return rc;
-        for (size_t i = 0; i < CKV_DIGEST_ROW_RANGES; i++)
-            ckv_digest_add(&sum, digests[i], 1);
-        ckv_digest_put(payload + (size_t)row * CKV_DIGEST_SIZE, sum);
-    }
+    int rc = ckv_kv_digests(self->txn, &self->digests);
     ckv_kv_reset(self->txn);
+    if (rc != CKV_OK)
+        return rc;
+    for (unsigned row = 0; row < CKV_DIGEST_ROWS; row++)
+        ckv_digest_put(payload + (size_t)row * CKV_DIGEST_SIZE,
+                       ckv_digest_of_row(&self->digests, row));
     return send_to(self, repair->peer, CKV_MESSAGE_ASK_DIGESTS, &repair->number,
                    ckv_octets(payload, sizeof(payload)));
 }
@@ -279,20 +275,17 @@ static void take_digests(struct ckv_replicator *self, struct ckv_octets payload)
 {
     struct repair *repair = self->repair;
     struct ckv_digests_item item;
-    struct ckv_digest mine[CKV_DIGEST_ROW_RANGES];
-    int rc = CKV_ERROR_IO;
     if (!ckv_parts_refresh(self))
         return;
-    while ((rc = ckv_digests_item_next(&payload, &item)) == 1) {
-        if (ckv_kv_digests(self->txn, item.row, mine) != CKV_OK) {
-            rc = CKV_ERROR_STORE;
-            break;
-        }
-        for (unsigned i = 0; i < CKV_DIGEST_ROW_RANGES && repair->count < CKV_RANGES; i++)
-            if (!ckv_digest_equal(mine[i], item.digests[i]))
-                repair->ranges[repair->count++] = (uint16_t)(item.row * CKV_DIGEST_ROW_RANGES + i);
-    }
+    int rc = ckv_kv_digests(self->txn, &self->digests);
     ckv_kv_reset(self->txn);
+    while (rc == CKV_OK && (rc = ckv_digests_item_next(&payload, &item)) == 1) {
+        unsigned first = item.row * CKV_DIGEST_ROW_RANGES;
+        for (unsigned i = 0; i < CKV_DIGEST_ROW_RANGES && repair->count < CKV_RANGES; i++)
+            if (!ckv_digest_equal(self->digests.ranges[first + i], item.digests[i]))
+                repair->ranges[repair->count++] = (uint16_t)(first + i);
+        rc = CKV_OK;
+    }
     repair->has_digests = true;
     if (rc < 0)
         fail(self, "the digests cannot be read");

@@ -43,22 +43,22 @@ static struct ckv_digest root_of(struct fixture *self)
 static void assert_digests(struct fixture *self)
 {
     struct ckv_digest *expected = calloc(CKV_RANGES, sizeof(*expected)), all = { { 0, 0 } };
-    struct ckv_digest digests[CKV_DIGEST_ROW_RANGES];
+    struct ckv_digest_table *table = calloc(1, sizeof(*table));
     struct ckv_certificate view;
     uint64_t position = 0;
     assert_non_null(expected);
+    assert_non_null(table);
     struct ckv_kv_txn *txn = begin(self, CKV_KV_READ);
     while (ckv_kv_next(txn, &position, &view) == CKV_OK) {
         add_tag(&expected[range_of(self->kv, view.storage_key)], view.record);
         add_tag(&all, view.record);
     }
-    for (unsigned row = 0; row < CKV_DIGEST_ROWS; row++) {
-        assert_int_equal(ckv_kv_digests(txn, row, digests), CKV_OK);
-        for (size_t i = 0; i < CKV_DIGEST_ROW_RANGES; i++)
-            assert_digest(digests[i], expected[row * CKV_DIGEST_ROW_RANGES + i]);
-    }
+    assert_int_equal(ckv_kv_digests(txn, table), CKV_OK);
+    for (size_t i = 0; i < CKV_RANGES; i++)
+        assert_digest(table->ranges[i], expected[i]);
     ckv_kv_abort(&txn);
     assert_digest(root_of(self), all);
+    free(table);
     free(expected);
 }
 
@@ -110,17 +110,15 @@ static void a_digest_is_the_sum_over_the_records_of_its_range(void **state)
 static void the_root_is_the_sum_of_all_rows(void **state)
 {
     struct fixture *self = *state;
-    struct ckv_digest digests[CKV_DIGEST_ROW_RANGES], sum = { { 0, 0 } };
+    struct ckv_digest_table *table = calloc(1, sizeof(*table));
+    struct ckv_digest sum = { { 0, 0 } };
     merge_many(self, COUNT, 1);
     struct ckv_kv_txn *txn = begin(self, CKV_KV_READ);
-    for (unsigned row = 0; row < CKV_DIGEST_ROWS; row++) {
-        assert_int_equal(ckv_kv_digests(txn, row, digests), CKV_OK);
-        for (size_t i = 0; i < CKV_DIGEST_ROW_RANGES; i++) {
-            sum.lanes[0] += digests[i].lanes[0];
-            sum.lanes[1] += digests[i].lanes[1];
-        }
-    }
+    assert_int_equal(ckv_kv_digests(txn, table), CKV_OK);
+    for (unsigned row = 0; row < CKV_DIGEST_ROWS; row++)
+        ckv_digest_add(&sum, ckv_digest_of_row(table, row), 1);
     ckv_kv_abort(&txn);
+    free(table);
     assert_false(sum.lanes[0] == 0 && sum.lanes[1] == 0);
     assert_digest(root_of(self), sum);
 }
@@ -332,6 +330,99 @@ static void a_walk_ends_when_the_visitor_says_so(void **state)
     ckv_kv_abort(&txn);
 }
 
+/*  ---- changes that pile up ----  */
+
+static unsigned count_rows(struct fixture *self, size_t key_size)
+{
+    struct ckv_octets key = { NULL, 0 }, value;
+    unsigned count = 0;
+    struct ckv_kv_txn *txn = begin(self, CKV_KV_READ);
+    while (ckv_kv_table_next(txn, CKV_KV_DIGESTS, &key, &value) == CKV_OK)
+        count += key.size == key_size;
+    ckv_kv_abort(&txn);
+    return count;
+}
+
+static void small_changes_pile_up_and_are_added_to_the_digests_now_and_then(void **state)
+{
+    enum { CHANGES = 700, LOOK_EVERY = 50 };
+    struct fixture *self = *state;
+    unsigned most = 0, last = 0, added = 0;
+    for (unsigned i = 0; i < CHANGES; i++) {
+        assert_true(merge_alone(self, (struct plan){ .number = i % COUNT, .revision = 1 + i }) > 0);
+        unsigned rows = count_rows(self, 9);
+        most = rows > most ? rows : most;
+        added += rows < last;
+        last = rows;
+        if (i % LOOK_EVERY == 0)
+            assert_digests(self);
+        if (i % 177 == 0 && !(self->engine->traits & IN_MEMORY)) {
+            ckv_kv_close(&self->kv);
+            open_store(self);
+        }
+    }
+    assert_digests(self);
+    assert_in_range(most, 100, 300);
+    assert_in_range(added, 2, 7);
+}
+
+static void a_large_change_is_added_to_the_digests_at_once(void **state)
+{
+    enum { MANY = 3000 };
+    struct fixture *self = *state;
+    merge_many(self, 10, 1);
+    assert_int_equal(count_rows(self, 9), 1);
+    merge_many(self, MANY, 2);
+    assert_int_equal(count_rows(self, 9), 0);
+    assert_int_equal(count_rows(self, 1), CKV_DIGEST_ROWS);
+    assert_digests(self);
+}
+
+static void what_is_undone_changes_no_digest_even_when_it_was_added_already(void **state)
+{
+    enum { MANY = 3000 };
+    struct fixture *self = *state;
+    merge_many(self, 10, 1);
+    struct ckv_digest root = root_of(self);
+    for (unsigned count = 1; count <= MANY; count += MANY - 1) {
+        struct ckv_kv_txn *txn = begin(self, CKV_KV_WRITE);
+        for (unsigned i = 0; i < count; i++)
+            merge_plan(self, txn, (struct plan){ .number = i, .revision = 2 });
+        assert_int_equal(ckv_digests_flush(txn), CKV_OK); /* as a commit does that then fails */
+        ckv_kv_abort(&txn);
+        assert_digest(root_of(self), root);
+        assert_digests(self);
+        assert_true(merge_alone(self, (struct plan){ .number = 4, .revision = 3 + count }) > 0);
+        assert_digests(self);
+        root = root_of(self);
+    }
+}
+
+static void a_row_that_is_none_is_an_error(void **state)
+{
+    static const struct {
+        const char *key;
+        size_t key_size, value_size;
+        uint8_t fill;
+    } rows[] = { { "\x07", 1, 1023, 0 },
+                 { "\xff\0\0\0\0\0\0\0\1", 9, 17, 0 },
+                 { "\xff\0\0\0\0\0\0\0\1", 9, 18, 0xff }, /* a range that there is not */
+                 { "\xff\0", 2, 18, 0 } };
+    static uint8_t value[2048];
+    struct fixture *self = *state;
+    struct ckv_digest root;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct ckv_kv_txn *txn = begin(self, CKV_KV_WRITE);
+        struct ckv_octets key = ckv_octets(rows[i].key, rows[i].key_size);
+        memset(value, rows[i].fill, sizeof(value));
+        assert_int_equal(
+            ckv_kv_table_put(txn, CKV_KV_DIGESTS, key, ckv_octets(value, rows[i].value_size)),
+            CKV_OK);
+        assert_int_equal(ckv_kv_digest_root(txn, &root), CKV_ERROR_STORE);
+        ckv_kv_abort(&txn);
+    }
+}
+
 /*  ---- wrong, and mended ----  */
 
 /*  As a version left it that had no digests.  */
@@ -339,9 +430,10 @@ static void forget_digests(struct fixture *self)
 {
     struct ckv_kv_txn *txn = begin(self, CKV_KV_WRITE);
     assert_int_equal(ckv_kv_table_del(txn, CKV_KV_STATE, ckv_octets_text("digests")), CKV_OK);
-    for (unsigned row = 0; row < CKV_DIGEST_ROWS; row++) {
-        uint8_t key = (uint8_t)row;
-        assert_int_equal(ckv_kv_table_del(txn, CKV_KV_DIGESTS, ckv_octets(&key, 1)), CKV_OK);
+    struct ckv_octets key = { NULL, 0 }, value;
+    while (ckv_kv_table_next(txn, CKV_KV_DIGESTS, &key, &value) == CKV_OK) {
+        assert_int_equal(ckv_kv_table_del(txn, CKV_KV_DIGESTS, key), CKV_OK);
+        key.size = 0;
     }
     commit(txn);
     assert_digest(root_of(self), (struct ckv_digest){ { 0, 0 } });
@@ -380,12 +472,13 @@ static void a_reader_elsewhere_reads_the_digests(void **state)
 static void spoil(struct fixture *self, unsigned range)
 {
     uint8_t key = (uint8_t)(range / CKV_DIGEST_ROW_RANGES);
-    uint8_t octets[CKV_DIGEST_ROW_RANGES * CKV_DIGEST_SIZE];
+    uint8_t octets[CKV_DIGEST_ROW_RANGES * CKV_DIGEST_SIZE] = { 0 };
     struct ckv_octets value;
     struct ckv_kv_txn *txn = begin(self, CKV_KV_WRITE);
-    assert_int_equal(ckv_kv_table_get(txn, CKV_KV_DIGESTS, ckv_octets(&key, 1), &value), CKV_OK);
-    assert_int_equal(value.size, sizeof(octets));
-    memcpy(octets, value.data, sizeof(octets));
+    if (ckv_kv_table_get(txn, CKV_KV_DIGESTS, ckv_octets(&key, 1), &value) == CKV_OK) {
+        assert_int_equal(value.size, sizeof(octets));
+        memcpy(octets, value.data, sizeof(octets));
+    }
     octets[range % CKV_DIGEST_ROW_RANGES * CKV_DIGEST_SIZE + 7]++;
     assert_int_equal(ckv_kv_table_put(txn, CKV_KV_DIGESTS, ckv_octets(&key, 1),
                                       ckv_octets(octets, sizeof(octets))),
@@ -558,6 +651,10 @@ static const struct test tests[] = {
     TEST(a_healed_record_leaves_the_digest_that_it_had, ANY),
     TEST(a_record_whose_storage_key_is_damaged_is_mended_out_of_the_digest, ANY),
     TEST(a_sound_record_is_not_taken_for_a_damaged_one, ANY),
+    TEST(small_changes_pile_up_and_are_added_to_the_digests_now_and_then, ANY_KEY),
+    TEST(a_large_change_is_added_to_the_digests_at_once, ANY_KEY),
+    TEST(what_is_undone_changes_no_digest_even_when_it_was_added_already, ANY_KEY),
+    TEST(a_row_that_is_none_is_an_error, ANY_KEY),
 };
 
 int main(void)
