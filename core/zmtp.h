@@ -43,8 +43,8 @@ struct ckv_zmtp_greeting_octets {
 
 /*  A greeting, read. Owns all it holds.  */
 struct ckv_zmtp_greeting {
-    uint8_t minor;                               /* 0: talk 3.0 to this peer; 1: talk 3.1 */
-    bool as_server;                              /* the peer is the server of the handshake */
+    uint8_t minor;  /* 0: talk 3.0 to this peer; 1: talk 3.1 */
+    bool as_server; /* as the peer says; libzmq says false even when it is the server */
     char mechanism[CKV_ZMTP_MECHANISM_SIZE + 1]; /* "NULL", "PLAIN", "CURVE", ... */
 };
 

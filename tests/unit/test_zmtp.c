@@ -10,8 +10,8 @@
 
 enum { BOUND = 1000 };
 
-/*  What libzmq 4.3 sends, CURVE and server: the 8 octets in the signature are a size, for peers of
-    ZMTP 1.  */
+/*  What libzmq 4.3 sends, but for as-server, which it never sets. The 8 octets in the signature are a
+    size, for peers of ZMTP 1.  */
 static const uint8_t from_libzmq[CKV_ZMTP_GREETING_SIZE] = { 0xff, 0, 0, 0,   0,   0,   0,   0,   1,
                                                              0x7f, 3, 1, 'C', 'U', 'R', 'V', 'E', 0,
                                                              0,    0, 0, 0,   0,   0,   0,   0,   0,
