@@ -103,11 +103,10 @@ int ckv_curve_message_seal(struct ckv_curve_session *self, uint8_t flags, uint8_
 {
     struct ckv_curve_message *octets = (struct ckv_curve_message *)message;
     uint8_t nonce[CKV_CURVE_NONCE_SIZE];
-    if (self->step != CKV_CURVE_CONNECTED)
-        return CKV_ERROR_CURVE;
     if (flags != 0 && flags != CKV_ZMTP_MORE && flags != CKV_ZMTP_COMMAND)
         return CKV_ERROR_ARGUMENT;
-    int rc = ckv_curve_next_number(self, octets->nonce);
+    int rc = self->step == CKV_CURVE_CONNECTED ? ckv_curve_next_number(self, octets->nonce)
+                                               : CKV_ERROR_CURVE;
     if (rc != CKV_OK) {
         ckv_curve_kill(self);
         return rc;

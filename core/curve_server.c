@@ -210,7 +210,7 @@ int ckv_curve_server_error(struct ckv_curve_server *self, const char *reason, ui
     size_t size = strlen(reason);
     struct ckv_octets read;
     if (self->session.step >= CKV_CURVE_CONNECTED)
-        return CKV_ERROR_CURVE;
+        return end_step(self, CKV_ERROR_CURVE);
     if (size > CKV_CURVE_REASON_MAX)
         return CKV_ERROR_ARGUMENT;
     struct ckv_curve_error *octets = (struct ckv_curve_error *)error;

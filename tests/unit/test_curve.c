@@ -561,6 +561,7 @@ static void no_error_follows_a_ready(void **state)
     uint8_t error[CKV_CURVE_ERROR_MAX];
     upto_messages(&h);
     assert_int_equal(ckv_curve_server_error(&h.server, "400", error), CKV_ERROR_CURVE);
+    assert_dead_server(&h.server);
 }
 
 int main(void)
