@@ -390,6 +390,19 @@ static void metadata_that_are_no_properties_are_refused(void **state)
     assert_int_equal(ckv_curve_server_ready(&h.server, ckv_octets(NULL, 0), ready), CKV_OK);
 }
 
+static void a_ready_whose_metadata_are_no_properties_is_refused(void **state)
+{
+    (void)state;
+    struct ckv_curve_ready *ready = (struct ckv_curve_ready *)h.ready;
+    uint8_t nonce[24] = "CurveZMQREADY---";
+    upto_ready(&h);
+    memcpy(nonce + 16, ready->nonce, 8);
+    crypto_box_detached_afternm(ready->metadata, ready->mac, (const uint8_t *)METADATA,
+                                METADATA_SIZE - 1, nonce, h.client.session.key);
+    assert_int_equal(open_ready(&h, h.ready, READY_SIZE - 1), CKV_ERROR_METADATA);
+    assert_dead_client(&h.client);
+}
+
 static void public_keys_of_low_order_are_refused_unused(void **state)
 {
     (void)state;
@@ -589,6 +602,7 @@ int main(void)
         cmocka_unit_test(a_cookie_of_a_forgotten_key_is_refused_without_a_curve_operation),
         cmocka_unit_test(the_nonce_of_an_initiate_is_above_that_of_its_hello),
         cmocka_unit_test(metadata_that_are_no_properties_are_refused),
+        cmocka_unit_test(a_ready_whose_metadata_are_no_properties_is_refused),
         cmocka_unit_test(public_keys_of_low_order_are_refused_unused),
         cmocka_unit_test(a_client_public_key_has_one_name),
         cmocka_unit_test(a_server_takes_commands_in_turn_only),

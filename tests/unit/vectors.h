@@ -39,8 +39,8 @@ static inline void vectors_take_line(struct vectors *self, char *line)
     if (line[0] == '#' || line[0] == 0)
         return;
     if (line[0] != ' ') {
-        assert_true(self->count < VECTORS_MAX);
-        snprintf(self->entry[self->count++].name, VECTOR_NAME_SIZE, "%s", line);
+        assert_true(self->count < VECTORS_MAX && strlen(line) < VECTOR_NAME_SIZE);
+        memcpy(self->entry[self->count++].name, line, strlen(line) + 1);
         return;
     }
     assert_true(self->count > 0);
