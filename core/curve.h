@@ -14,6 +14,10 @@
                                     or <- ERROR   ckv_curve_server_error
         ckv_curve_message_seal, _open  <- MESSAGE -> the same
 
+    Bound each frame by the command that is due: CKV_HELLO_SIZE, CKV_CURVE_WELCOME_SIZE (or an ERROR,
+    which may be longer), CKV_CURVE_INITIATE_MAX, CKV_CURVE_READY_MAX; then a stranger cannot make the
+    other side set memory aside.
+
     Notation of the RFC: C, c are the client's long-term public and secret key, S, s the server's;
     C', c', S', s' the transient ones, made for one connection.
 
@@ -86,7 +90,7 @@ struct ckv_curve_ready {
 struct ckv_curve_error {
     uint8_t command[6]; /* 5 "ERROR" */
     uint8_t reason_size;
-    uint8_t reason[]; /* printable ASCII; libzmq sends "300", "400" or "500" (RFC 27) */
+    uint8_t reason[]; /* printable ASCII; libzmq knows "300", "400", "500" (RFC 27) */
 };
 
 struct ckv_curve_message {

@@ -13,6 +13,10 @@
     zeros. The header of the ZMTP frame is not covered: it says nothing that is not checked. So the
     box and the transient key C' are bound to the storage key, and one HELLO cannot lend its padding to
     another.
+
+    Of a stock HELLO no bit is free either, though nothing of it is authentic before its box is opened:
+    name, version and padding are compared, the highest bit of C' is looked at, and the box
+    authenticates itself, its nonce and the rest of C'.
 */
 #ifndef CKV_HELLO_H
 #define CKV_HELLO_H

@@ -1,6 +1,7 @@
 /*  live: our side of a connection with a libzmq socket over TCP, blocking, for tests.
 
-    What comes and goes is handed to a recorder, when there is one, in the order of the wire.
+    What comes and goes is handed to a recorder, when there is one, in the order of the wire: the
+    greeting and the bodies of frames.
 */
 #ifndef CKV_TESTS_LIVE_H
 #define CKV_TESTS_LIVE_H
@@ -21,7 +22,7 @@
 
 enum { LIVE_TIMEOUT_S = 5, LIVE_BOUND = 16384 };
 
-typedef void live_recorder(void *to, const char *name, struct ckv_octets octets);
+typedef void live_recorder(void *to, bool theirs, const char *name, struct ckv_octets octets);
 
 struct live {
     int fd;
@@ -32,10 +33,11 @@ struct live {
     size_t taken; /* octets of the frame that was read last */
 };
 
-static inline void live_record(struct live *self, const char *name, struct ckv_octets octets)
+static inline void live_record(struct live *self, bool theirs, const char *name,
+                               struct ckv_octets octets)
 {
     if (self->record)
-        self->record(self->record_to, name, octets);
+        self->record(self->record_to, theirs, name, octets);
 }
 
 static inline void live_take_fd(struct live *self, int fd)
@@ -114,7 +116,7 @@ static inline void live_greet(struct live *self, bool as_server)
     assert_string_equal(greeting.mechanism, "CURVE");
     assert_false(greeting.as_server); /* libzmq says so even when it is the server */
     assert_int_equal(greeting.minor, 1);
-    live_record(self, "greeting", ckv_octets(self->in, CKV_ZMTP_GREETING_SIZE));
+    live_record(self, true, "greeting", ckv_octets(self->in, CKV_ZMTP_GREETING_SIZE));
     live_drop(self, CKV_ZMTP_GREETING_SIZE);
 }
 
@@ -137,7 +139,7 @@ static inline bool live_next(struct live *self, const char *name, uint8_t **body
         if (!live_read(self))
             return false;
     }
-    live_record(self, name, frame.body);
+    live_record(self, true, name, frame.body);
     self->taken = frame.header_size + frame.size;
     *body = self->in + frame.header_size;
     *size = frame.size;
@@ -148,7 +150,7 @@ static inline void live_send(struct live *self, const char *name, uint8_t flags,
                              size_t size)
 {
     uint8_t header[CKV_ZMTP_HEADER_MAX];
-    live_record(self, name, ckv_octets(body, size));
+    live_record(self, false, name, ckv_octets(body, size));
     live_write(self, header, ckv_zmtp_header_write(header, flags, size));
     live_write(self, body, size);
 }
