@@ -125,8 +125,8 @@ struct ckv_curve_session {
     uint16_t curve_operations; /* scalar multiplications so far, 0 to 4 */
 };
 
-/*  Boxes, in place. MESSAGE has CKV_CURVE_MESSAGE_OVERHEAD octets of room in front, and there
-    behind SIZE octets of body; afterwards it is a MESSAGE command of CKV_CURVE_MESSAGE_OVERHEAD + SIZE
+/*  Seals, in place. MESSAGE has CKV_CURVE_MESSAGE_OVERHEAD octets of room in front and SIZE octets
+    of body behind; afterwards it is a MESSAGE command of CKV_CURVE_MESSAGE_OVERHEAD + SIZE
     octets. FLAGS are those of the ZMTP frame that the body would be: 0, CKV_ZMTP_MORE or
     CKV_ZMTP_COMMAND. Returns CKV_OK; CKV_ERROR_CURVE unless the session is connected;
     CKV_ERROR_CURVE_NONCE when all 2^64-1 nonces are used up; CKV_ERROR_ARGUMENT for other flags.  */
@@ -167,9 +167,10 @@ struct ckv_curve_server_random {
 
 /*  Answers a HELLO that the caller has parsed and let in. SERVER_PUBLIC_KEY (S) and
     SERVER_SECRET_KEY (s) are the pair that this client is to be met with; they are not kept, the
-    caller wipes the secret. RANDOM is used up and wiped. COOKIE_KEY may serve many connections: make
-    a fresh one every minute at most, forget the old one a minute later (RFC 26, "WELCOME"), and give
-    ckv_curve_server_initiate the one that the connection began with. *WELCOME is set on CKV_OK.
+    caller wipes the secret. RANDOM is used up and wiped. COOKIE_KEY may serve many connections.
+    Whoever gets hold of it can open those that began with it, so make a fresh one every minute or
+    sooner, wipe the old one a minute later (RFC 26, "WELCOME"), and give ckv_curve_server_initiate
+    the one that the connection began with. *WELCOME is set on CKV_OK.
     CKV_ERROR_CURVE_BOX: the HELLO is for another server key, or not of the one who has c'.  */
 int ckv_curve_server_welcome(struct ckv_curve_server *self, const struct ckv_hello *hello,
                              const uint8_t server_public_key[32],

@@ -89,6 +89,46 @@ static void a_stock_client_hears_why_our_server_refuses_it(void **state)
     zmq_ctx_term(context);
 }
 
+/*  Reads until SIZE octets are there, and sees that no more come.  */
+static void expect_octets(size_t size)
+{
+    struct timeval moment = { 0, 50000 }, timeout = { LIVE_TIMEOUT_S, 0 };
+    while (live->in_size < size)
+        assert_true(live_read(live));
+    setsockopt(live->fd, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof(moment));
+    assert_false(live_read(live));
+    assert_int_equal(live->in_size, size);
+    setsockopt(live->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+}
+
+static void a_stock_client_greets_in_the_steps_that_zmtp_h_says(void **state)
+{
+    (void)state;
+    struct fixed_pair client = fixed_pair(FIRST_OF_CLIENT);
+    struct ckv_zmtp_greeting_octets ours;
+    struct ckv_zmtp_greeting greeting;
+    uint8_t *body;
+    size_t size;
+    void *context = zmq_ctx_new(), *dealer = stock_client(context, ZMQ_DEALER, &client);
+    stock_connect(live, dealer);
+    ckv_zmtp_greeting_write(&ours, "CURVE", true);
+    expect_octets(10);
+    live_write(live, &ours, 10);
+    expect_octets(CKV_ZMTP_GREETING_FIRST);
+    live_write(live, (uint8_t *)&ours + 10, 1);
+    expect_octets(CKV_ZMTP_GREETING_SIZE);
+    struct ckv_octets input = ckv_octets(live->in, live->in_size);
+    assert_int_equal(ckv_zmtp_greeting_next(&input, &greeting), 1);
+    live_drop(live, CKV_ZMTP_GREETING_SIZE);
+    live_write(live, (uint8_t *)&ours + CKV_ZMTP_GREETING_FIRST,
+               CKV_ZMTP_GREETING_SIZE - CKV_ZMTP_GREETING_FIRST);
+    assert_true(live_next(live, "hello", &body, &size));
+    assert_int_equal(size, CKV_HELLO_SIZE);
+    live_close(live);
+    zmq_close(dealer);
+    zmq_ctx_term(context);
+}
+
 /*  Subscriptions and heartbeats are commands, and commands are in boxes.  */
 static void a_stock_subscriber_subscribes_and_takes_our_pong(void **state)
 {
@@ -138,6 +178,7 @@ int main(void)
         cmocka_unit_test(our_client_hears_why_a_stock_server_refuses_it),
         cmocka_unit_test(our_hello_for_another_server_key_is_nothing_to_a_stock_server),
         cmocka_unit_test(a_stock_client_hears_why_our_server_refuses_it),
+        cmocka_unit_test(a_stock_client_greets_in_the_steps_that_zmtp_h_says),
         cmocka_unit_test(a_stock_subscriber_subscribes_and_takes_our_pong),
     };
     return cmocka_run_group_tests(tests, make_live, free_live);
