@@ -115,7 +115,7 @@ check-asan check-tsan: check-%: packages
 	@tests/run $*
 
 .PHONY: tests
-tests: $(UNIT_TESTS)
+tests: $(UNIT_TESTS) $B/tests/unit/capture_curve
 
 .PHONY: faults
 faults: packages

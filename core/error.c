@@ -128,6 +128,22 @@ static const struct entry entries[] = {
       "this node is running; only one that will never come back can be forgotten: stop it first" },
     { CKV_ERROR_NO_CLUSTER, "no_cluster",
       "this node runs alone; start it with --redis to make it a member of a cluster" },
+
+    { CKV_ERROR_ZMTP, "zmtp", "the peer does not speak ZMTP 3; look what connects to this port" },
+    { CKV_ERROR_FRAME_SIZE, "frame_size",
+      "the peer sends a frame over the bound; let it send less, or raise the bound" },
+    { CKV_ERROR_CURVE, "curve",
+      "the peer breaks the CURVE handshake; look what connects to this port" },
+    { CKV_ERROR_CURVE_BOX, "curve_box",
+      "a CURVE box does not open; the peer uses another server key, or octets were changed" },
+    { CKV_ERROR_CURVE_NONCE, "curve_nonce",
+      "a CURVE command was replayed, or the nonces of this connection are used up; connect anew" },
+    { CKV_ERROR_REFUSED, "refused",
+      "the server refuses this client; register it, or look in the server's log" },
+    { CKV_ERROR_HELLO_MAC, "hello_mac",
+      "this HELLO was not made with the client's hello key; register the client anew" },
+    { CKV_ERROR_HELLO_CLOCK, "hello_clock",
+      "this HELLO is outside the time window; set the clocks of client and server" },
 };
 
 static const struct entry *find(int error)

@@ -88,6 +88,17 @@ enum ckv_error {
     CKV_ERROR_POSITION = -87,    /* entries that do not follow what was applied last */
     CKV_ERROR_NODE_LIVE = -88,   /* a node that runs cannot be forgotten */
     CKV_ERROR_NO_CLUSTER = -89,  /* a node without Redis was asked for what a cluster does */
+
+    /*  A peer on the wire (core/zmtp.h, core/hello.h, core/curve.h). After each of these the
+        connection is closed  */
+    CKV_ERROR_ZMTP = -100,        /* octets that are not ZMTP 3 */
+    CKV_ERROR_FRAME_SIZE = -101,  /* a frame longer than the reader's bound */
+    CKV_ERROR_CURVE = -102,       /* a CURVE command malformed, of a wrong size, or out of turn */
+    CKV_ERROR_CURVE_BOX = -103,   /* a CURVE command that fails authentication */
+    CKV_ERROR_CURVE_NONCE = -104, /* a CURVE command replayed, or nonces used up */
+    CKV_ERROR_REFUSED = -105,     /* the peer answered with an ERROR command */
+    CKV_ERROR_HELLO_MAC = -106,   /* a modified HELLO not made with its client's hello key */
+    CKV_ERROR_HELLO_CLOCK = -107, /* a modified HELLO outside the clock's window */
 };
 
 /*  The sentence for ERROR. Static storage; never NULL, also for numbers unknown here.  */
