@@ -166,8 +166,14 @@ static int write_row(struct ckv_kv_txn *txn, const struct ckv_digest_table *tabl
 {
     const struct ckv_digest *digests = &table->ranges[(size_t)row * CKV_DIGEST_ROW_RANGES];
     uint8_t key = (uint8_t)row, value[ROW_SIZE];
+    struct ckv_octets old;
     for (size_t i = 0; i < CKV_DIGEST_ROW_RANGES; i++)
         ckv_digest_put(value + i * CKV_DIGEST_SIZE, digests[i]);
+    int rc = txn->kv->engine->table_get(txn, CKV_KV_DIGESTS, ckv_octets(&key, 1), &old);
+    if (rc == CKV_OK && ckv_octets_equal(old, ckv_octets(value, sizeof(value))))
+        return CKV_OK;
+    if (rc == CKV_ERROR_NOT_FOUND && sodium_is_zero(value, sizeof(value)))
+        return CKV_OK;
     return txn->kv->engine->table_put(txn, CKV_KV_DIGESTS, ckv_octets(&key, 1),
                                       ckv_octets(value, sizeof(value)));
 }

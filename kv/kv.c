@@ -26,8 +26,7 @@ static const struct ckv_kv_engine *find_engine(const char *name)
 static void open_arrivals(struct ckv_kv *self, const struct ckv_kv_options *options)
 {
     char *path;
-    if (self->engine->in_memory ||
-        asprintf(&path, "%s/%s", options->directory, arrivals_name) < 0)
+    if (self->engine->in_memory || asprintf(&path, "%s/%s", options->directory, arrivals_name) < 0)
         return;
     if (options->read_only)
         ckv_arrivals_open(&self->arrivals, path);

@@ -117,8 +117,8 @@ static void a_client_is_resolved_by_what_arrived_of_its_certificates(void **stat
     assert_int_equal(resolved_client(txn, 50), 2);
     arrive(self, (struct plan){ .number = 3, .client = 50, .revision = 8 });
     assert_int_equal(resolved_client(txn, 50), 3);
-    arrive(self, (struct plan){ .number = 3, .client = 50, .revision = 9,
-                                .state = CKV_STATE_REVOKED });
+    arrive(self,
+           (struct plan){ .number = 3, .client = 50, .revision = 9, .state = CKV_STATE_REVOKED });
     assert_int_equal(resolved_client(txn, 50), 2);
     ckv_kv_abort(&txn);
 }
@@ -192,7 +192,7 @@ static uint64_t resolved_elsewhere(struct fixture *self, unsigned number)
     return revision;
 }
 
-static void other_processes_resolve_arrivals_and_forget_those_of_a_node_that_began_anew(void **state)
+static void other_processes_resolve_arrivals_until_the_node_begins_anew(void **state)
 {
     struct fixture *self = *state;
     arrive(self, (struct plan){ .number = 7, .revision = 3 });
@@ -315,7 +315,7 @@ static const struct test tests[] = {
     TEST(a_client_is_resolved_by_what_arrived_of_its_certificates, DURABLE),
     TEST(views_of_arrivals_live_until_the_snapshot_ends, DURABLE),
     TEST(what_finds_no_room_is_left_to_the_store, DURABLE),
-    TEST(other_processes_resolve_arrivals_and_forget_those_of_a_node_that_began_anew, DURABLE),
+    TEST(other_processes_resolve_arrivals_until_the_node_begins_anew, DURABLE),
     TEST(arrivals_of_another_boot_or_of_a_damaged_file_are_not_believed, DURABLE),
     TEST(no_record_is_read_in_parts_while_others_take_its_slot, DURABLE),
     TEST(who_resolves_while_records_arrive_and_are_stored_never_goes_back, DURABLE),

@@ -374,7 +374,7 @@ static void a_large_change_is_added_to_the_digests_at_once(void **state)
     assert_int_equal(count_rows(self, 9), 1);
     merge_many(self, MANY, 2);
     assert_int_equal(count_rows(self, 9), 0);
-    assert_int_equal(count_rows(self, 1), CKV_DIGEST_ROWS);
+    assert_in_range(count_rows(self, 1), CKV_DIGEST_ROWS / 2, CKV_DIGEST_ROWS);
     assert_digests(self);
 }
 
