@@ -170,6 +170,7 @@ static void copy_out(const struct slot *slot, uint8_t *record, size_t size)
 /*  Copies the record of SLOT. Returns false when there is none.  */
 static bool read_slot(const struct slot *slot, struct ckv_arrival *arrival)
 {
+    arrival->view.storage_key = ckv_octets(NULL, 0);
     for (int i = 0; i < TRIES; i++) {
         uint64_t before = atomic_load_explicit(&slot->sequence, memory_order_acquire);
         uint64_t size = atomic_load_explicit(&slot->size, memory_order_relaxed);
