@@ -356,7 +356,11 @@ def what_is_wrong_with_redis_is_said_in_a_sentence(place):
     full = place.redis("--maxmemory", "1", name="full")
     starved = place.member(full.url, "g")
     contains(until(lambda: starved.replication()["reason"], "a reason"), "out of memory")
-    for served in (node, wrong, reader, absent, starved):
+    old = place.member(place.aged(place.redis(name="old")).url, "h")
+    contains(until(lambda: old.replication()["reason"], "a reason"), "Redis 4", "has no streams",
+             "version 5 or later")
+    contains(old.log(), "has no streams")
+    for served in (node, wrong, reader, absent, starved, old):
         served.done("register", "--number", "1", "--out", place.path("x.cert"), "--force")
     node.stop()
     run("serve", "--data", place.path("z"), "--redis", "rediss://x").ended(REFUSED, "TLS")
