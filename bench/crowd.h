@@ -126,6 +126,8 @@ static inline void crowd_call(struct crowd *self, struct caller *caller)
     check_errno(caller->fd >= 0, "socket");
     caller->since = now_ns();
     caller->size = 0;
+    caller->curve = (struct ckv_curve_client){ .transient_secret = {
+                                                   0 } }; /* one that was wiped cannot start */
     caller->step = CROWD_GREETS;
     if (self->plan->client_count)
         caller->client = &self->plan->clients[self->next_client++ % self->plan->client_count];
