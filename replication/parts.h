@@ -83,6 +83,7 @@ struct ckv_replicator {
     pthread_mutex_t lock; /* over mailbox and status */
     struct mailbox mailbox;
     struct ckv_replication_status status;
+    struct ckv_url *newer; /* has a new password; or NULL */
 
     /*  All below is the thread's own.  */
     struct ckv_kv_txn *txn; /* for reading */

@@ -576,11 +576,21 @@ void ckv_replicator_destroy(struct ckv_replicator **self_p)
         ckv_kv_abort(&self->txn);
     if (self->wake >= 0)
         close(self->wake);
+    ckv_url_destroy(&self->newer);
     pthread_mutex_destroy(&self->lock);
     free(self);
 }
 
 /*  ---- from other threads ----  */
+
+void ckv_replicator_set_password(struct ckv_replicator *self, struct ckv_url *url)
+{
+    pthread_mutex_lock(&self->lock);
+    struct ckv_url *older = self->newer;
+    self->newer = url;
+    pthread_mutex_unlock(&self->lock);
+    ckv_url_destroy(&older);
+}
 
 void ckv_replicator_wake(struct ckv_replicator *self)
 {

@@ -368,6 +368,26 @@ def what_is_wrong_with_redis_is_said_in_a_sentence(place):
 
 
 @test
+def a_password_that_changed_is_read_again_on_sighup(place):
+    redis = place.redis("--requirepass", "first")
+    path = write(place.path("pw"), "first\n", 0o600)
+    node = place.member(redis.url, "a", "--redis-password-file", path)
+    until(lambda: node.replication()["state"] == "live", "the first password")
+    subprocess.run(["redis-cli", "-s", redis.socket, "-a", "first", "CONFIG", "SET", "requirepass",
+                    "second"], capture_output=True, check=True)
+    subprocess.run(["redis-cli", "-s", redis.socket, "-a", "second", "CLIENT", "KILL", "TYPE",
+                    "normal"], capture_output=True, check=True)
+    until(lambda: "refuses this" in node.replication()["reason"], "the password is refused")
+    write(path, "")
+    node.process.send_signal(signal.SIGHUP)
+    until(lambda: "the password stays as it was" in node.log(), "an empty file is refused")
+    write(path, "second\n")
+    node.process.send_signal(signal.SIGHUP)
+    until(lambda: node.replication()["state"] == "live", "the second password")
+    lacks(node.log(), "second\n", "first\n")
+
+
+@test
 def the_smallest_acl_of_the_readme_is_enough(place):
     readme = read(os.path.join(ROOT, "README.md")).decode()
     line = next(line.strip() for line in readme.splitlines() if "ACL SETUSER curvekv" in line)
