@@ -12,11 +12,8 @@
     takes that processor away from everybody else on this machine, which a flood from elsewhere
     would not; so the known clients are counted beside a flood at a port where nobody listens, too.
 */
-#include "bench/crowd.h"
-#include "bench/node.h"
+#include "bench/gateway.h"
 
-#include <arpa/inet.h>
-#include <dirent.h>
 #include <math.h>
 #include <pthread.h>
 #include <sys/resource.h>
@@ -34,50 +31,6 @@ enum {
 };
 
 /*  ---- servers ----  */
-
-struct server {
-    pid_t process;
-    struct sockaddr_in address;
-};
-
-static struct sockaddr_in loopback(uint16_t port)
-{
-    return (struct sockaddr_in){ .sin_family = AF_INET,
-                                 .sin_port = htons(port),
-                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-}
-
-/*  A port that is free now.  */
-static struct sockaddr_in free_port(void)
-{
-    struct sockaddr_in address = loopback(0);
-    socklen_t size = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    check_errno(fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-                    getsockname(fd, (struct sockaddr *)&address, &size) == 0,
-                "a port");
-    close(fd);
-    return address;
-}
-
-static struct cell endpoint_of(const struct sockaddr_in *address)
-{
-    return cell("tcp://127.0.0.1:%u", (unsigned)ntohs(address->sin_port));
-}
-
-static void await_port(const struct sockaddr_in *address)
-{
-    enum { PATIENCE = 5000 };
-    for (int i = 0; i < PATIENCE; i++) {
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        int rc = connect(fd, (const struct sockaddr *)address, sizeof(*address));
-        close(fd);
-        if (rc == 0)
-            return;
-        usleep(1000);
-    }
-    fail("a server", "does not listen");
-}
 
 static void *answer_zap(void *socket)
 {
@@ -109,16 +62,6 @@ static _Noreturn void serve_router(void *router)
     char octets[256];
     for (;;)
         zmq_recv(router, octets, sizeof(octets), 0);
-}
-
-/*  A process like this one in what it has inherited, but that ends with this one.  */
-static pid_t fork_server(void)
-{
-    pid_t process = fork();
-    if (process == 0)
-        end_with_parent();
-    check_errno(process >= 0, "fork");
-    return process;
 }
 
 static void start_stock(struct server *self, const uint8_t secret_key[32])
@@ -158,55 +101,6 @@ static pid_t start_backend(const char *endpoint)
     return process;
 }
 
-static void start_gateway(struct server *self, const char *dir, const char *backend)
-{
-    self->address = free_port();
-    struct cell listen = endpoint_of(&self->address);
-    const char *const arguments[] = { "curvekv",   "gateway",   "--data", dir, "--listen",
-                                      listen.text, "--backend", backend,  NULL };
-    self->process = start_curvekv(arguments);
-    await_port(&self->address);
-}
-
-static void stop_process(pid_t process)
-{
-    kill(process, SIGTERM);
-    waitpid(process, NULL, 0);
-}
-
-/*  Processor time of all threads that PROCESS has now, in seconds.  */
-static double processor_time(pid_t process)
-{
-    struct cell path = cell("/proc/%d/task", (int)process);
-    struct dirent *entry;
-    double sum = 0;
-    DIR *tasks = opendir(path.text);
-    check_errno(tasks != NULL, path.text);
-    while ((entry = readdir(tasks))) {
-        unsigned long long ran = 0;
-        FILE *file = fopen(cell("%s/%.20s/schedstat", path.text, entry->d_name).text, "r");
-        if (file && fscanf(file, "%llu", &ran) == 1) /* NOLINT(cert-err34-c): the kernel's */
-            sum += (double)ran / 1e9;
-        if (file)
-            fclose(file);
-    }
-    closedir(tasks);
-    return sum;
-}
-
-static double memory_of(pid_t process)
-{
-    char line[256];
-    double octets = 0;
-    FILE *file = fopen(cell("/proc/%d/status", (int)process).text, "r");
-    check_errno(file != NULL, "memory of a process");
-    while (fgets(line, sizeof(line), file))
-        if (strncmp(line, "RssAnon:", 8) == 0)
-            octets = strtod(line + 8, NULL) * 1024;
-    fclose(file);
-    return octets;
-}
-
 /*  ---- what is there ----  */
 
 struct place {
@@ -219,57 +113,6 @@ struct place {
     struct client *stock_clients; /* the same, as the stock server knows them */
 };
 
-/*  Seals the certificate of CLIENT, whose server key pair is its own.  */
-static size_t seal_client(const struct ckv_cluster_key *cluster_key, struct client *client,
-                          unsigned number, uint8_t *record)
-{
-    uint8_t nonce[CKV_RECORD_NONCE_SIZE], server_secret_key[32];
-    struct cell text = cell("%u", number);
-    size_t size;
-    crypto_box_keypair(client->public_key, client->secret_key);
-    crypto_box_keypair(client->server_public_key, server_secret_key);
-    randombytes_buf(nonce, sizeof(nonce));
-    struct ckv_certificate certificate = {
-        .client_public_key = client->public_key,
-        .server_public_key = client->server_public_key,
-        .organisation = ckv_octets_text("ACME"),
-        .number = ckv_octets_text(text.text),
-        .revision = (UINT64_C(1700000000000) + number) << 16,
-        .revised_by = 1,
-        .created = UINT64_C(1700000000000) + number,
-        .created_by = 1,
-        .state = CKV_STATE_ACTIVE,
-        .dedicated = 1,
-    };
-    ckv_storage_key_derive(&client->storage_key, cluster_key, client->public_key,
-                           client->server_public_key, certificate.organisation, certificate.number);
-    certificate.storage_key = ckv_storage_key_octets(&client->storage_key);
-    ckv_cluster_key_hello(cluster_key, certificate.storage_key, client->hello_key);
-    check(ckv_certificate_seal(&certificate, server_secret_key, cluster_key, nonce, record, &size),
-          "a certificate");
-    return size;
-}
-
-static void register_clients(struct place *self)
-{
-    struct fleet fleet;
-    uint8_t record[CKV_RECORD_MAX];
-    struct ckv_certificate view;
-    struct ckv_kv_txn *txn;
-    check(ckv_cluster_key_new(&fleet.cluster_key, bench_cluster_key), "the cluster key");
-    struct ckv_kv *kv = open_store(self->dir.text, &fleet, false);
-    check(ckv_kv_begin(kv, CKV_KV_WRITE, &txn), "begin");
-    for (unsigned i = 0; i < CLIENTS; i++) {
-        size_t size = seal_client(fleet.cluster_key, &self->clients[i], i, record);
-        check(ckv_certificate_parse(&view, record, size), "a record");
-        check(ckv_kv_merge(txn, &view), "merge");
-    }
-    check(ckv_kv_commit(&txn), "commit");
-    await_filter(kv);
-    ckv_kv_close(&kv);
-    ckv_cluster_key_destroy(&fleet.cluster_key);
-}
-
 static void open_place(struct place *self, const char *dir)
 {
     char real[PATH_MAX];
@@ -281,7 +124,7 @@ static void open_place(struct place *self, const char *dir)
     self->clients = take_memory(CLIENTS * sizeof(*self->clients));
     self->stock_clients = take_memory(CLIENTS * sizeof(*self->clients));
     write_bench_cluster_key(self->key_file.text);
-    register_clients(self);
+    register_clients(self->dir.text, self->clients, CLIENTS);
     start_node(&self->node, self->dir.text, self->key_file.text);
     json_decref(ask_status(&self->node));
     self->backend = start_backend(self->backend_endpoint.text);
