@@ -315,6 +315,23 @@ def what_others_changed_is_resolved_before_it_is_on_the_disk(place):
 
 
 @test
+def what_a_node_resolves_it_also_revokes_rotates_and_does_not_register_again(place):
+    a, b = place.cluster(place.redis().url, "a", "b")
+    admins = a.admin(), b.admin()
+    for number in range(60):
+        client = random_key()
+        lacks(admins[0].call("register", client_public_key=client, organisation="X"), "error")
+        found = until(lambda: admins[1].call("resolve", client_public_key=client).get("certificate"),
+                      "the other node resolves it")
+        equal(admins[1].call("register", client_public_key=client).get("error"),
+              "client_key_taken")
+        lacks(admins[1].call(("revoke", "rotate")[number % 2], storage_key=found["storage_key"]),
+              "error")
+    settle([a, b])
+    equal(records(a), records(b))
+
+
+@test
 def another_cluster_key_and_a_copied_directory_are_refused(place):
     redis = place.redis()
     a, b = place.cluster(redis.url, "a", "b")
