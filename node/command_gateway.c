@@ -134,7 +134,7 @@ const struct ckv_command ckv_command_gateway = {
             "flight, then stop it.\n"
             "\n"
             "A second gateway on the same tcp port shares it, so a new one can be started before\n"
-            "the old one is stopped. To run it inside the node, see --gateway of 'curvekv serve'.\n"
+            "the old one is stopped. 'curvekv serve' has one in its own process.\n"
             "\n"
             "Examples:\n"
             "  curvekv gateway --listen 'tcp://*:5555' --backend tcp://127.0.0.1:6000\n"
