@@ -1,5 +1,5 @@
 /*  gateway_door: connections from accept to INITIATE. Strangers are turned away here, so this is made to
-    cost little: no allocation, no libuv handle, and for a stranger six system calls.
+    cost little: no allocation, no libuv handle, and for a stranger of a flood three system calls.
 
     The sockets are in an epoll instance of their own, edge-triggered, which libuv polls as one
     descriptor. Nothing is read off a socket before the command that is due is whole: what has come is
@@ -69,14 +69,23 @@ static void take(struct ckv_loop *self, const struct ckv_pending_slot *slot, siz
     (void)!recv(slot->fd, self->room->batch, size, 0);
 }
 
-/*  Sends a command, which the socket's empty buffer has room for.  */
-static bool send_command(const struct ckv_pending_slot *slot, const void *command, size_t size)
+/*  Sends our greeting, unless it has gone, and a command of SIZE octets, or none. The socket's buffer is
+    empty and has room for both.  */
+static bool send_command(struct ckv_pending_slot *slot, const void *command, size_t size)
 {
-    uint8_t frame[CKV_ZMTP_HEADER_MAX + CKV_CURVE_WELCOME_SIZE];
-    size_t header_size = ckv_zmtp_header_write(frame, CKV_ZMTP_COMMAND, size);
-    memcpy(frame + header_size, command, size);
-    size += header_size;
-    return send(slot->fd, frame, size, MSG_NOSIGNAL) == (ssize_t)size;
+    uint8_t octets[CKV_ZMTP_GREETING_SIZE + CKV_ZMTP_HEADER_MAX + CKV_CURVE_WELCOME_SIZE];
+    size_t used = 0;
+    if (!slot->is_greeted) {
+        ckv_zmtp_greeting_write((struct ckv_zmtp_greeting_octets *)octets, "CURVE", true);
+        used = CKV_ZMTP_GREETING_SIZE;
+    }
+    if (size) {
+        used += ckv_zmtp_header_write(octets + used, CKV_ZMTP_COMMAND, size);
+        memcpy(octets + used, command, size);
+        used += size;
+    }
+    slot->is_greeted = true;
+    return send(slot->fd, octets, used, MSG_NOSIGNAL) == (ssize_t)used;
 }
 
 /*  Says ERROR 400 and no more. What the client has sent is read first: a socket that is closed with
@@ -313,13 +322,21 @@ static void meet_welcomed(struct ckv_loop *self, struct ckv_pending_slot *slot)
 
 /* ---- coming and going ---- */
 
-static void greet(const struct ckv_pending_slot *slot)
+/*  Greets, and waits for more.  */
+static void wait_for_more(struct ckv_loop *self, struct ckv_pending_slot *slot, uint64_t name)
 {
-    struct ckv_zmtp_greeting_octets greeting;
-    ckv_zmtp_greeting_write(&greeting, "CURVE", true);
-    (void)!send(slot->fd, &greeting, sizeof(greeting), MSG_NOSIGNAL);
+    struct epoll_event event = {
+        .events = EPOLLIN | EPOLLRDHUP | EPOLLET,
+        .data.u64 = name,
+    };
+    if (!slot->is_greeted)
+        (void)send_command(slot, NULL, 0);
+    if (epoll_ctl(self->epoll, EPOLL_CTL_ADD, slot->fd, &event) != 0)
+        turn_away(self, slot, CKV_REFUSED_LIMIT);
 }
 
+/*  Who has sent its HELLO before it was accepted is met at once: most strangers of a flood have, and go
+    without our greeting, too.  */
 static void enter(struct ckv_loop *self, int fd, const struct sockaddr *address)
 {
     struct ckv_pending_slot *slot;
@@ -328,13 +345,11 @@ static void enter(struct ckv_loop *self, int fd, const struct sockaddr *address)
     slot = ckv_pending_enter(self->pending, fd, address, uv_now(&self->uv));
     ckv_count_add(&self->counts.accepted, 1);
     count_pending(self);
-    greet(slot);
-    struct epoll_event event = {
-        .events = EPOLLIN | EPOLLRDHUP | EPOLLET,
-        .data.u64 = ckv_pending_name(self->pending, slot),
-    };
-    if (epoll_ctl(self->epoll, EPOLL_CTL_ADD, fd, &event) != 0)
-        turn_away(self, slot, CKV_REFUSED_LIMIT);
+    uint64_t name = ckv_pending_name(self->pending, slot);
+    meet_stranger(self, slot);
+    slot = ckv_pending_find(self->pending, name);
+    if (slot)
+        wait_for_more(self, slot, name);
 }
 
 /*  Descriptors have run out: the oldest makes room, or the listening socket rests until the next

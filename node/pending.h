@@ -25,6 +25,7 @@
 
 #include "core/curve.h"
 #include "core/storage_key.h"
+#include <stdbool.h>
 #include <sys/socket.h>
 
 enum ckv_pending_line {
@@ -42,6 +43,7 @@ struct ckv_pending_link {
 /*  For the owner of the table: fd, step's keys and curve. The rest is the table's.  */
 struct ckv_pending_slot {
     int fd;
+    bool is_greeted;                    /* our greeting has gone */
     uint8_t minor;                      /* of the peer's greeting */
     uint8_t cookie_key;                 /* which of the loop's */
     struct ckv_storage_key storage_key; /* of a modified HELLO; size 0: a stock one */
