@@ -25,7 +25,7 @@ CC_fuzz = clang
 CC := $(or $(CC_$(VARIANT)),$(CC))
 
 LIB_PACKAGES = libsodium lmdb sqlite3
-PACKAGES = $(LIB_PACKAGES) libzmq jansson hiredis
+PACKAGES = $(LIB_PACKAGES) libzmq jansson hiredis libuv
 WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Werror
 FLAGS_release = -O2 -g
 FLAGS_asan = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

@@ -9,6 +9,7 @@
 
 #include "kv/writer.h"
 #include "node/datadir.h"
+#include "node/gateway.h"
 #include "node/registry.h"
 #include "replication/replicator.h"
 
@@ -22,6 +23,7 @@ struct ckv_admin_parts {
     struct ckv_writer *writer;
     struct ckv_replicator *replicator; /* NULL: a node alone */
     struct ckv_outbox *outbox;
+    struct ckv_gateway *gateway;    /* NULL: none in this process */
     const char *name;               /* of the node, for status */
     const char *cluster;            /* of the cluster, for certificate files */
     void (*reload)(void *argument); /* on SIGHUP */
