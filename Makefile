@@ -39,7 +39,7 @@ LDLIBS = $(shell pkg-config --libs $(PACKAGES))
 LIB_LDLIBS = $(shell pkg-config --libs $(LIB_PACKAGES))
 
 # What a program links that opens a store or runs a handshake, and what only the node needs.
-LIB_NODE_SOURCES = node/library.c node/keyfile.c
+LIB_NODE_SOURCES = $(addprefix node/,library.c connection.c endpoint.c handshake.c identity.c keyfile.c wire.c)
 LIB_SOURCES = $(wildcard core/*.c kv/*.c) $(LIB_NODE_SOURCES)
 NODE_SOURCES = $(filter-out $(LIB_NODE_SOURCES),$(wildcard node/*.c)) $(wildcard replication/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$B/%.o)
