@@ -61,11 +61,10 @@ static int read_tcp(struct ckv_endpoint *self, const char *text)
         text++;
         size -= 2;
     }
-    if (size == 0 || size > CKV_HOST_MAX || memchr(text, '/', size) || memchr(text, ';', size) ||
-        (!bracketed && memchr(text, ':', size)))
+    if (size == 0 || size > CKV_HOST_MAX)
         return CKV_ERROR_ENDPOINT;
     memcpy(self->host, text, size);
-    return CKV_OK;
+    return strpbrk(self->host, bracketed ? "/;[]" : "/;[]:") ? CKV_ERROR_ENDPOINT : CKV_OK;
 }
 
 int ckv_endpoint_read(struct ckv_endpoint *self, const char *text)
