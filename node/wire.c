@@ -155,8 +155,7 @@ int ckv_wire_await(struct ckv_wire *self, size_t max, uint8_t **body, size_t *si
 {
     int rc;
     while ((rc = ckv_wire_next(self, max, body, size)) == 0) {
-        /*  An octet now and then would be no time-out to poll.  */
-        rc = ckv_wire_late(deadline) ? CKV_ERROR_TIMEOUT : ckv_wire_turn(self, true, deadline);
+        rc = ckv_wire_turn(self, true, deadline);
         if (rc != CKV_OK)
             return rc;
     }
@@ -168,7 +167,7 @@ int ckv_wire_greeting(struct ckv_wire *self, struct ckv_zmtp_greeting *greeting,
     struct ckv_octets input = unread(self);
     int rc;
     while ((rc = ckv_zmtp_greeting_next(&input, greeting)) == 0) {
-        rc = ckv_wire_late(deadline) ? CKV_ERROR_TIMEOUT : ckv_wire_turn(self, true, deadline);
+        rc = ckv_wire_turn(self, true, deadline);
         if (rc != CKV_OK)
             return rc;
         input = unread(self);

@@ -384,7 +384,7 @@ static void a_send_that_finds_no_room_in_time_takes_nothing(void **state)
                                       ckv_octets(octets, 1 << 20) };
         rc = ckv_connection_send(connection, sent, 2, SHORT_MS);
         taken += rc == CKV_OK;
-        assert_true(taken < 1000);
+        assert_true(taken < 64);
     }
     assert_int_equal(rc, CKV_ERROR_TIMEOUT);
     assert_true(ckv_connection_events(connection) & POLLOUT);
@@ -459,6 +459,8 @@ static void what_was_received_can_be_sent(void **state)
         expect_part(server.socket, "echo", 1);
         expect_part(server.socket, "this", 0);
     }
+    for (int i = 0; i < 3; i++)
+        expect_message("meanwhile", NULL);
     part();
 }
 

@@ -417,6 +417,28 @@ static void a_ping_is_answered_with_its_context_and_other_commands_are_passed_ov
     part();
 }
 
+enum { PINGS = 3000 }; /* more than one read takes, less than the system's buffers hold */
+
+static void ping_and_say(struct fake *self)
+{
+    bool good = fake_shake_hands(self);
+    for (int i = 0; i < PINGS && good; i++)
+        good = fake_send_message(self, CKV_ZMTP_COMMAND, "\4PING\0\0", 7);
+    fake_send_message(self, 0, "end", 3);
+    fake_await_end(self);
+}
+
+/*  Else a server that can send faster than we read would never let a caller go.  */
+static void a_call_that_must_not_wait_takes_one_read_and_no_more(void **state)
+{
+    (void)state;
+    meet(ping_and_say, 0);
+    poll(NULL, 0, 500);
+    assert_int_equal(receive(0), CKV_ERROR_TIMEOUT);
+    expect_message("end");
+    part();
+}
+
 /*  Never reads a PONG.  */
 static void ping_without_end(struct fake *self)
 {
@@ -489,6 +511,7 @@ int main(void)
         cmocka_unit_test(a_message_that_is_not_whole_is_none),
         cmocka_unit_test(a_message_in_pieces_is_put_together_over_many_calls),
         cmocka_unit_test(a_ping_is_answered_with_its_context_and_other_commands_are_passed_over),
+        cmocka_unit_test(a_call_that_must_not_wait_takes_one_read_and_no_more),
         cmocka_unit_test(a_server_that_only_pings_is_left_in_time),
         cmocka_unit_test(subscriptions_are_commands_in_zmtp_3_1_and_messages_in_3_0),
         cmocka_unit_test(where_nobody_listens_is_said_at_once),
