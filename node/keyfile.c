@@ -19,11 +19,11 @@ static int error_of(int number)
 
 int ckv_keyfile_read_text(const char *path, char *text, size_t capacity, size_t *size)
 {
+    *size = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a fifo must not block us */
     if (fd < 0)
         return error_of(errno);
     ssize_t got;
-    *size = 0;
     while (*size < capacity && (got = read(fd, text + *size, capacity - *size)) != 0) {
         if (got < 0) {
             close(fd);
