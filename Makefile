@@ -25,7 +25,7 @@ CC_fuzz = clang
 CC := $(or $(CC_$(VARIANT)),$(CC))
 
 LIB_PACKAGES = libsodium lmdb sqlite3
-PACKAGES = $(LIB_PACKAGES) libzmq jansson hiredis
+PACKAGES = $(LIB_PACKAGES) libzmq jansson hiredis libuv
 WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Werror
 FLAGS_release = -O2 -g
 FLAGS_asan = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -39,7 +39,7 @@ LDLIBS = $(shell pkg-config --libs $(PACKAGES))
 LIB_LDLIBS = $(shell pkg-config --libs $(LIB_PACKAGES))
 
 # What a program links that opens a store or runs a handshake, and what only the node needs.
-LIB_NODE_SOURCES = $(addprefix node/,library.c connection.c endpoint.c handshake.c identity.c keyfile.c wire.c)
+LIB_NODE_SOURCES = $(addprefix node/,library.c connection.c dial.c endpoint.c handshake.c identity.c keyfile.c wire.c)
 LIB_SOURCES = $(wildcard core/*.c kv/*.c) $(LIB_NODE_SOURCES)
 NODE_SOURCES = $(filter-out $(LIB_NODE_SOURCES),$(wildcard node/*.c)) $(wildcard replication/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$B/%.o)

@@ -128,6 +128,12 @@ static const struct entry entries[] = {
       "this node is running; only one that will never come back can be forgotten: stop it first" },
     { CKV_ERROR_NO_CLUSTER, "no_cluster",
       "this node runs alone; start it with --redis to make it a member of a cluster" },
+    { CKV_ERROR_ENDPOINT, "endpoint",
+      "an endpoint is tcp://host:port or ipc://path; to listen on every address, tcp://*:port" },
+    { CKV_ERROR_HOST, "host",
+      "this host has no address here; check its name, or listen on tcp://*:port" },
+    { CKV_ERROR_PORT_IN_USE, "port_in_use",
+      "another process listens here; stop it, or choose another port" },
 
     { CKV_ERROR_ZMTP, "zmtp", "the peer does not speak ZMTP 3; look what connects to this port" },
     { CKV_ERROR_FRAME_SIZE, "frame_size",
@@ -146,9 +152,6 @@ static const struct entry entries[] = {
     { CKV_ERROR_HELLO_CLOCK, "hello_clock",
       "this HELLO is outside the time window; set the clocks of client and server" },
 
-    { CKV_ERROR_ENDPOINT, "endpoint",
-      "an endpoint is tcp://host:port, or ipc://path with a path of at most 107 octets" },
-    { CKV_ERROR_HOST, "host", "this host has no address; check its name, or the name service" },
     { CKV_ERROR_NO_SERVER, "no_server",
       "nothing listens at this endpoint; check it, and whether the server runs" },
     { CKV_ERROR_MECHANISM, "mechanism",

@@ -88,6 +88,9 @@ enum ckv_error {
     CKV_ERROR_POSITION = -87,    /* entries that do not follow what was applied last */
     CKV_ERROR_NODE_LIVE = -88,   /* a node that runs cannot be forgotten */
     CKV_ERROR_NO_CLUSTER = -89,  /* a node without Redis was asked for what a cluster does */
+    CKV_ERROR_ENDPOINT = -90,    /* not a ZeroMQ endpoint that the gateway knows */
+    CKV_ERROR_HOST = -91, /* an endpoint's host that has no address, or none of this machine */
+    CKV_ERROR_PORT_IN_USE = -92, /* an endpoint where another process listens */
 
     /*  A peer on the wire (core/zmtp.h, core/hello.h, core/curve.h). After each of these the
         connection is closed  */
@@ -101,8 +104,6 @@ enum ckv_error {
     CKV_ERROR_HELLO_CLOCK = -107, /* a modified HELLO outside the clock's window */
 
     /*  A client's connection (node/curvekv.h)  */
-    CKV_ERROR_ENDPOINT = -120,      /* not an endpoint: tcp://host:port or ipc://path */
-    CKV_ERROR_HOST = -121,          /* a host name that has no address */
     CKV_ERROR_NO_SERVER = -122,     /* nothing listens at the endpoint */
     CKV_ERROR_MECHANISM = -123,     /* the server is not set up for CURVE */
     CKV_ERROR_HANDSHAKE = -124,     /* the server closed in the handshake, without a reason */

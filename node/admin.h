@@ -9,6 +9,7 @@
 
 #include "kv/writer.h"
 #include "node/datadir.h"
+#include "node/gateway.h"
 #include "node/registry.h"
 #include "replication/replicator.h"
 
@@ -22,8 +23,9 @@ struct ckv_admin_parts {
     struct ckv_writer *writer;
     struct ckv_replicator *replicator; /* NULL: a node alone */
     struct ckv_outbox *outbox;
-    const char *name;    /* of the node, for status */
-    const char *cluster; /* of the cluster, for certificate files */
+    struct ckv_gateway *gateway; /* NULL: none in this process */
+    const char *name;            /* of the node, for status */
+    const char *cluster;         /* of the cluster, for certificate files */
 };
 
 /*  Binds the endpoint of the data directory, mode 0600. Errors: CKV_ERROR_PATH,

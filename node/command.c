@@ -50,6 +50,18 @@ static const struct option {
     TEXT_OPTION("store", store),
     TEXT_OPTION("timeout", timeout),
     TEXT_OPTION("wait", wait),
+    TEXT_OPTION("backend", backend),
+    TEXT_OPTION("clock-window", clock_window),
+    TEXT_OPTION("gateway", gateway),
+    TEXT_OPTION("handshake-timeout", handshake_timeout),
+    TEXT_OPTION("key-rate", key_rate),
+    TEXT_OPTION("listen", listen),
+    TEXT_OPTION("loops", loops),
+    TEXT_OPTION("max-message", max_message),
+    TEXT_OPTION("max-pending", max_pending),
+    TEXT_OPTION("max-pending-per-address", max_pending_per_address),
+    TEXT_OPTION("stock-hello", stock_hello),
+    TEXT_OPTION("stock-share", stock_share),
     FLAG_OPTION("conflicts", conflicts),
     FLAG_OPTION("force", force),
     FLAG_OPTION("help", help),
@@ -231,7 +243,8 @@ static uint64_t read_count(const char *text, char *unit)
     return strtoull(text, NULL, 10);
 }
 
-int ckv_read_expiry(const char *text, uint64_t now, uint64_t *time)
+/*  The milliseconds of UNIT, or 0.  */
+static uint64_t ms_of(char unit)
 {
     static const struct {
         char unit;
@@ -240,18 +253,41 @@ int ckv_read_expiry(const char *text, uint64_t now, uint64_t *time)
         { 's', 1000 },     { 'm', 60000 },     { 'h', 3600000 },
         { 'd', 86400000 }, { 'w', 604800000 }, { 'y', UINT64_C(31536000000) },
     };
+    for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+        if (unit == units[i].unit)
+            return units[i].ms;
+    return 0;
+}
+
+int ckv_read_expiry(const char *text, uint64_t now, uint64_t *time)
+{
     char unit = 0;
-    uint64_t count = read_count(text, &unit);
+    uint64_t count = read_count(text, &unit), ms = ms_of(unit);
     if (ckv_time_read(time, ckv_octets_text(text)) == CKV_OK)
         return *time > now ? CKV_OK : CKV_ERROR_ARGUMENT;
-    for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
-        if (count && unit == units[i].unit) {
-            if (count > (CKV_TIME_MAX - now) / units[i].ms)
-                return CKV_ERROR_ARGUMENT;
-            *time = now + count * units[i].ms;
-            return CKV_OK;
-        }
-    return CKV_ERROR_ARGUMENT;
+    if (!count || !ms || count > (CKV_TIME_MAX - now) / ms)
+        return CKV_ERROR_ARGUMENT;
+    *time = now + count * ms;
+    return CKV_OK;
+}
+
+int ckv_read_span(const char *text, uint64_t *ms)
+{
+    char unit = 0;
+    uint64_t count = read_count(text, &unit), of_unit = ms_of(unit);
+    if (!count || !of_unit || count > CKV_TIME_MAX / of_unit)
+        return CKV_ERROR_ARGUMENT;
+    *ms = count * of_unit;
+    return CKV_OK;
+}
+
+int ckv_read_number(const char *text, uint64_t max, uint64_t *number)
+{
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 15 || text[digits])
+        return CKV_ERROR_ARGUMENT;
+    *number = strtoull(text, NULL, 10);
+    return *number <= max ? CKV_OK : CKV_ERROR_ARGUMENT;
 }
 
 int ckv_read_size(const char *text, uint64_t *bytes)

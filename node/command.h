@@ -24,6 +24,9 @@ struct ckv_arguments {
     const char *cluster, *cluster_key, *expires, *client_key, *key, *log_level, *max_size, *node,
         *redis, *redis_password_file, *log_length, *ack, *wait, *not_before, *number, *organisation,
         *out, *passphrase_file, *server_key, *state, *store, *timeout;
+    /* of a gateway */
+    const char *backend, *clock_window, *gateway, *handshake_timeout, *key_rate, *listen, *loops,
+        *max_message, *max_pending, *max_pending_per_address, *stock_hello, *stock_share;
     bool conflicts, force, help, json, keep_client_key, passphrase, watch;
     const char *meta[CKV_ARGUMENTS_META_MAX];
     int meta_count;
@@ -43,7 +46,8 @@ struct ckv_command {
 
 extern const struct ckv_command ckv_command_serve, ckv_command_register, ckv_command_resolve,
     ckv_command_list, ckv_command_revoke, ckv_command_rotate, ckv_command_import,
-    ckv_command_export, ckv_command_show, ckv_command_status, ckv_command_forget;
+    ckv_command_export, ckv_command_show, ckv_command_status, ckv_command_forget,
+    ckv_command_gateway;
 
 /*  Reads argv[1..] after the command's name. Returns CKV_EXIT_DONE, or CKV_EXIT_USAGE after having
     said what is wrong.  */
@@ -61,6 +65,12 @@ __attribute__((format(printf, 1, 2))) int ckv_complain_usage(const char *format,
 /*  Reads "90d", "12h", "30m", "45s", "2w", "1y" from now on, or a time as in core/time.h. Returns
     CKV_ERROR_ARGUMENT for anything else, and for what is past.  */
 int ckv_read_expiry(const char *text, uint64_t now, uint64_t *time);
+
+/*  Reads a time span such as "60s", "5m" or "1h", of at least 1 s. Returns CKV_ERROR_ARGUMENT.  */
+int ckv_read_span(const char *text, uint64_t *ms);
+
+/*  Reads a number of at most MAX. Returns CKV_ERROR_ARGUMENT.  */
+int ckv_read_number(const char *text, uint64_t max, uint64_t *number);
 
 /*  Reads "64G", "512M", "1T", or a number of bytes. Returns CKV_ERROR_ARGUMENT.  */
 int ckv_read_size(const char *text, uint64_t *bytes);

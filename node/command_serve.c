@@ -6,6 +6,7 @@
 #include "kv/system.h"
 #include "node/admin.h"
 #include "node/command.h"
+#include "node/gateway_options.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -26,6 +27,7 @@ struct node {
     struct ckv_outbox outbox;
     struct ckv_url *url; /* NULL: a node alone */
     struct ckv_replicator *replicator;
+    struct ckv_gateway *gateway; /* NULL: none */
     struct ckv_admin *admin;
     char endpoint[CKV_PATH_MAX];
     int signals;
@@ -91,14 +93,32 @@ static int start_replication(struct node *self, const struct ckv_arguments *argu
     return rc == CKV_OK ? ckv_replicator_new(&self->replicator, &options) : rc;
 }
 
+/*  OPTIONS is NULL for a node without a gateway.  */
+static int start_gateway(struct node *self, struct ckv_gateway_options *options)
+{
+    char listen[CKV_ENDPOINT_TEXT_SIZE], backend[CKV_ENDPOINT_TEXT_SIZE];
+    if (!options)
+        return CKV_OK;
+    options->kv = self->kv;
+    options->cluster_key = self->datadir.cluster_key;
+    int rc = ckv_gateway_start(&self->gateway, options);
+    if (rc == CKV_OK)
+        ckv_log(CKV_LOG_INFO, "gateway at %s, backend %s, %u loops",
+                ckv_endpoint_text(ckv_gateway_endpoint(self->gateway), listen),
+                ckv_endpoint_text(&options->backend, backend), options->loops);
+    return rc;
+}
+
 static int start_services(struct node *self, const struct ckv_arguments *arguments,
-                          uint64_t log_length)
+                          uint64_t log_length, struct ckv_gateway_options *gateway)
 {
     int rc = ckv_outbox_open(&self->outbox, self->kv);
     if (rc == CKV_OK)
         rc = ckv_writer_new(&self->writer, self->kv);
     if (rc == CKV_OK)
         rc = start_replication(self, arguments, log_length);
+    if (rc == CKV_OK)
+        rc = start_gateway(self, gateway);
     if (rc != CKV_OK)
         return rc;
     struct ckv_admin_parts parts = {
@@ -108,6 +128,7 @@ static int start_services(struct node *self, const struct ckv_arguments *argumen
         .writer = self->writer,
         .replicator = self->replicator,
         .outbox = &self->outbox,
+        .gateway = self->gateway,
         .name = arguments->node,
         .cluster = arguments->cluster,
     };
@@ -116,6 +137,7 @@ static int start_services(struct node *self, const struct ckv_arguments *argumen
 
 static void stop(struct node *self)
 {
+    ckv_gateway_stop(&self->gateway);
     ckv_replicator_destroy(&self->replicator); /* it waits for what it gave the writer */
     ckv_writer_destroy(&self->writer);
     ckv_admin_destroy(&self->admin);
@@ -149,7 +171,7 @@ static void announce(const struct node *self)
 }
 
 static int run_node(const struct ckv_arguments *arguments, uint64_t max_size, uint64_t log_length,
-                    struct ckv_url *url)
+                    struct ckv_url *url, struct ckv_gateway_options *gateway)
 {
     struct node self = { .signals = take_signals(), .url = url };
     char blame[CKV_PATH_MAX];
@@ -162,12 +184,13 @@ static int run_node(const struct ckv_arguments *arguments, uint64_t max_size, ui
     }
     rc = open_store(&self, arguments, max_size);
     if (rc == CKV_OK)
-        rc = start_services(&self, arguments, log_length);
+        rc = start_services(&self, arguments, log_length, gateway);
     if (rc == CKV_ERROR_WRONG_CLUSTER_KEY)
         ckv_datadir_withdraw_cluster_key(&self.datadir);
     if (rc != CKV_OK) {
+        bool listening = rc == CKV_ERROR_PORT_IN_USE || rc == CKV_ERROR_HOST;
         stop(&self);
-        return ckv_complain(arguments, rc, "%s", arguments->data);
+        return ckv_complain(arguments, rc, "%s", listening ? arguments->gateway : arguments->data);
     }
     announce(&self);
     int signal_number = ckv_admin_run(self.admin, self.signals);
@@ -241,12 +264,22 @@ static int read_redis(const struct ckv_arguments *arguments, struct ckv_url **ur
     return ckv_complain(arguments, rc, "--redis-password-file %s", arguments->redis_password_file);
 }
 
+/*  Reads the options of a gateway, if there is to be one; sets *OPTIONS to NULL if not.  */
+static int read_gateway(const struct ckv_arguments *arguments, struct ckv_gateway_options **options)
+{
+    if (arguments->gateway)
+        return ckv_gateway_options_read(*options, arguments, arguments->gateway);
+    *options = NULL;
+    return arguments->backend ? ckv_complain_usage("--backend needs --gateway") : CKV_EXIT_DONE;
+}
+
 static int serve(const struct ckv_arguments *given)
 {
     struct ckv_arguments arguments = *given;
     enum ckv_log_level level = CKV_LOG_INFO;
     char host[256] = "";
     uint64_t max_size = 0, log_length = LOG_LENGTH_DEFAULT;
+    struct ckv_gateway_options options, *gateway = &options;
     struct ckv_url *url;
     if (arguments.max_size && ckv_read_size(arguments.max_size, &max_size) != CKV_OK)
         return ckv_complain_usage("--max-size %s: give a size such as 512M, 64G or 1T",
@@ -284,8 +317,11 @@ static int serve(const struct ckv_arguments *given)
                                   arguments.log_length);
     if (log_length < LOG_LENGTH_MIN)
         return ckv_complain_usage("--log-length: at least %d entries", LOG_LENGTH_MIN);
-    int status = read_redis(&arguments, &url);
-    return status == CKV_EXIT_DONE ? run_node(&arguments, max_size, log_length, url) : status;
+    int status = read_gateway(&arguments, &gateway);
+    if (status == CKV_EXIT_DONE)
+        status = read_redis(&arguments, &url);
+    return status == CKV_EXIT_DONE ? run_node(&arguments, max_size, log_length, url, gateway)
+                                   : status;
 }
 
 const struct ckv_command ckv_command_serve = {
@@ -307,15 +343,17 @@ const struct ckv_command ckv_command_serve = {
         "  --redis-password-file FILE   the password, in its first line\n"
         "  --log-length N       entries that the log in Redis keeps (1000000)\n"
         "  --log-level LEVEL    error, warning, info or debug (info)\n"
-        "\n"
+        "  --gateway ENDPOINT   run a gateway, too: see 'curvekv gateway "
+        "--help'\n" CKV_GATEWAY_OPTION_HELP "\n"
         "Runs in the foreground and logs to standard error. SIGTERM and SIGINT finish what\n"
         "was begun, then stop it.\n"
         "\n"
         "Examples:\n"
         "  curvekv serve\n"
         "  curvekv serve --data /var/lib/curvekv --cluster-key /etc/curvekv/cluster.key \\\n"
-        "                --cluster fleet --node a --redis redis://10.0.0.5\n",
+        "                --cluster fleet --node a --redis redis://10.0.0.5\n"
+        "  curvekv serve --gateway 'tcp://*:5555' --backend tcp://127.0.0.1:6000\n",
     .options = "data cluster-key cluster node store max-size redis "
-               "redis-password-file log-length log-level",
+               "redis-password-file log-length log-level gateway " CKV_GATEWAY_OPTION_NAMES,
     .run = serve,
 };

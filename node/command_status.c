@@ -44,6 +44,25 @@ static void print_status(const json_t *status)
            number(status, "running"));
 }
 
+/*  ---- the gateway ----  */
+
+static void print_gateway(const json_t *status)
+{
+    json_t *self = json_object_get(status, "gateway");
+    const char *reason;
+    json_t *count;
+    if (!json_is_object(self))
+        return;
+    printf("%-18s %s, %lld clients, %lld handshakes pending\n", "gateway", text(self, "listen"),
+           number(self, "clients"), number(self, "pending"));
+    printf("%-18s %lld of %lld connections; %lld curve operations\n", "handshakes",
+           number(self, "handshakes"), number(self, "accepted"), number(self, "curve_operations"));
+    printf("%-18s", "refused");
+    json_object_foreach(json_object_get(self, "refused"), reason, count)
+        printf(" %s %lld", reason, (long long)json_integer_value(count));
+    putchar('\n');
+}
+
 /*  ---- the cluster ----  */
 
 static void print_replication(const json_t *status)
@@ -133,6 +152,7 @@ static int status(const struct ckv_arguments *arguments)
         ckv_present_object(json_incref(reply.json));
     else {
         print_status(reply.json);
+        print_gateway(reply.json);
         print_replication(reply.json);
         print_nodes(reply.json);
     }

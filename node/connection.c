@@ -6,7 +6,7 @@
     server meets that as a full socket. */
 #include "core/properties.h"
 #include "node/curvekv.h"
-#include "node/endpoint.h"
+#include "node/dial.h"
 #include "node/handshake.h"
 #include "node/identity.h"
 
@@ -459,15 +459,13 @@ static int shake_hands(struct ckv_connection *self, const struct ckv_connection_
 static int open_connection(struct ckv_connection *self,
                            const struct ckv_connection_options *options, struct ckv_certfile *file)
 {
-    struct ckv_endpoint endpoint;
-    int fd, rc = ckv_endpoint_read(&endpoint, options->endpoint);
-    if (rc == CKV_OK)
-        rc = ckv_identity_load(file, options->certificate_file, options->passphrase,
+    int fd;
+    int rc = ckv_identity_load(file, options->certificate_file, options->passphrase,
                                options->server_public_key);
     /*  A passphrase takes its own time.  */
     uint64_t deadline = ckv_wire_deadline(options->timeout_ms ? options->timeout_ms : TIMEOUT_MS);
     if (rc == CKV_OK)
-        rc = ckv_endpoint_dial(&endpoint, deadline, &fd);
+        rc = ckv_dial(options->endpoint, deadline, &fd);
     if (rc != CKV_OK)
         return rc;
     ckv_wire_init(&self->wire, fd);

@@ -1,181 +1,224 @@
 #include "node/endpoint.h"
-#include "kv/clock.h"
-#include "kv/system.h"
-#include "node/wire.h"
 
+#include "kv/system.h"
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-/* ---- as text ---- */
+enum { HOST_MAX = 255, BACKLOG = 4096 };
 
-/*  Whether TEXT begins with PREFIX; then *REST is what follows.  */
-static bool begins(const char *text, const char *prefix, const char **rest)
-{
-    size_t size = strlen(prefix);
-    *rest = text + size;
-    return strncmp(text, prefix, size) == 0;
-}
+/* ---- reading ---- */
 
 static int read_ipc(struct ckv_endpoint *self, const char *path)
 {
+    struct sockaddr_un *address = (struct sockaddr_un *)&self->address;
     size_t size = strlen(path);
-    if (size == 0 || size >= sizeof(self->path.sun_path) || strcmp(path, "@") == 0)
+    if (size == 0 || strcmp(path, "@") == 0)
         return CKV_ERROR_ENDPOINT;
-    self->is_ipc = true;
-    self->path.sun_family = AF_UNIX;
-    memcpy(self->path.sun_path, path, size);
-    /*  The name of an abstract socket begins with a zero and has none at its end.  */
-    bool abstract = path[0] == '@';
-    if (abstract)
-        self->path.sun_path[0] = 0;
-    self->path_size =
-        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size + (abstract ? 0 : 1));
+    if (size >= sizeof(address->sun_path))
+        return CKV_ERROR_PATH;
+    address->sun_family = AF_UNIX;
+    memcpy(address->sun_path, path, size);
+    if (path[0] == '@')
+        address->sun_path[0] = 0;
+    self->size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size + (path[0] != '@'));
     return CKV_OK;
 }
 
-static bool read_port(char port[CKV_PORT_MAX + 1], const char *text)
+static bool is_port(const char *text, bool listens)
 {
-    size_t size = strlen(text);
-    unsigned long number = 0;
-    if (size == 0 || size > CKV_PORT_MAX || strspn(text, "0123456789") != size)
-        return false;
-    for (size_t i = 0; i < size; i++)
-        number = 10 * number + (unsigned long)(text[i] - '0');
-    memcpy(port, text, size + 1);
-    return number >= 1 && number <= UINT16_MAX;
+    size_t digits = strspn(text, "0123456789");
+    return digits >= 1 && digits <= 5 && !text[digits] && atoi(text) <= UINT16_MAX &&
+           (listens || atoi(text) > 0);
 }
 
-static int read_tcp(struct ckv_endpoint *self, const char *text)
+static int look_up(struct ckv_endpoint *all, size_t max, size_t *count, const char *host,
+                   const char *port)
 {
-    const char *colon = strrchr(text, ':');
-    if (!colon || !read_port(self->port, colon + 1))
-        return CKV_ERROR_ENDPOINT;
-    size_t size = (size_t)(colon - text);
-    bool bracketed = size > 2 && text[0] == '[' && text[size - 1] == ']';
-    if (bracketed) {
-        text++;
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *found;
+    if (!host)
+        hints.ai_flags |= AI_PASSIVE;
+    hints.ai_family = host ? AF_UNSPEC : AF_INET;
+    if (getaddrinfo(host, port, &hints, &found) != 0)
+        return CKV_ERROR_HOST;
+    *count = 0;
+    for (const struct addrinfo *each = found; each && *count < max; each = each->ai_next) {
+        struct ckv_endpoint *self = &all[(*count)++];
+        memcpy(&self->address, each->ai_addr, each->ai_addrlen);
+        self->size = each->ai_addrlen;
+    }
+    freeaddrinfo(found);
+    return CKV_OK;
+}
+
+static int read_tcp(struct ckv_endpoint *all, size_t max, size_t *count, const char *text,
+                    bool listens)
+{
+    char host[HOST_MAX + 1];
+    const char *port = strrchr(text, ':'), *begin = text;
+    size_t size = port ? (size_t)(port - text) : 0;
+    if (size >= 2 && text[0] == '[' && text[size - 1] == ']') {
+        begin++;
         size -= 2;
     }
-    if (size == 0 || size > CKV_HOST_MAX)
+    if (size < 1 || size > HOST_MAX)
         return CKV_ERROR_ENDPOINT;
-    memcpy(self->host, text, size);
-    return strpbrk(self->host, bracketed ? "/;[]" : "/;[]:") ? CKV_ERROR_ENDPOINT : CKV_OK;
+    memcpy(host, begin, size);
+    host[size] = 0;
+    port = listens && strcmp(port + 1, "*") == 0 ? "0" : port + 1;
+    if (!is_port(port, listens))
+        return CKV_ERROR_ENDPOINT;
+    return look_up(all, max, count, listens && strcmp(host, "*") == 0 ? NULL : host, port);
 }
 
-int ckv_endpoint_read(struct ckv_endpoint *self, const char *text)
+static int read_text(struct ckv_endpoint *all, size_t max, size_t *count, const char *text,
+                     bool listens)
 {
-    const char *rest;
-    *self = (struct ckv_endpoint){ .is_ipc = false };
-    if (begins(text, "ipc://", &rest))
-        return read_ipc(self, rest);
-    if (begins(text, "tcp://", &rest))
-        return read_tcp(self, rest);
+    memset(all, 0, max * sizeof(*all));
+    *count = 1;
+    if (strncmp(text, "ipc://", 6) == 0)
+        return read_ipc(all, text + 6);
+    if (strncmp(text, "tcp://", 6) == 0)
+        return read_tcp(all, max, count, text + 6, listens);
     return CKV_ERROR_ENDPOINT;
 }
 
-/* ---- the way there ---- */
+int ckv_endpoint_read(struct ckv_endpoint *self, const char *text, bool listens)
+{
+    size_t count;
+    return read_text(self, 1, &count, text, listens);
+}
 
-static int error_of(int number)
+int ckv_endpoint_read_all(struct ckv_endpoint *all, size_t max, size_t *count, const char *text)
+{
+    return read_text(all, max, count, text, false);
+}
+
+bool ckv_endpoint_is_ipc(const struct ckv_endpoint *self)
+{
+    return self->address.ss_family == AF_UNIX;
+}
+
+char *ckv_endpoint_text(const struct ckv_endpoint *self, char text[CKV_ENDPOINT_TEXT_SIZE])
+{
+    const struct sockaddr_un *path = (const struct sockaddr_un *)&self->address;
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&self->address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&self->address;
+    char host[INET6_ADDRSTRLEN] = "";
+    if (self->address.ss_family == AF_INET) {
+        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
+        snprintf(text, CKV_ENDPOINT_TEXT_SIZE, "tcp://%s:%u", host, ntohs(v4->sin_port));
+    } else if (self->address.ss_family == AF_INET6) {
+        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
+        snprintf(text, CKV_ENDPOINT_TEXT_SIZE, "tcp://[%s]:%u", host, ntohs(v6->sin6_port));
+    } else {
+        bool abstract = path->sun_path[0] == 0;
+        snprintf(text, CKV_ENDPOINT_TEXT_SIZE, "ipc://%s%s", abstract ? "@" : "",
+                 path->sun_path + abstract);
+    }
+    return text;
+}
+
+/* ---- sockets ---- */
+
+static int open_socket(const struct ckv_endpoint *self)
+{
+    return socket(self->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+/*  Removes the unix socket that a process left behind, but not one where somebody listens.  */
+static int remove_left_over(const struct ckv_endpoint *self)
+{
+    const struct sockaddr_un *path = (const struct sockaddr_un *)&self->address;
+    bool connecting;
+    int fd;
+    int rc = ckv_endpoint_connect(self, &fd, &connecting);
+    if (rc == CKV_OK) {
+        close(fd);
+        return CKV_ERROR_PORT_IN_USE;
+    }
+    return path->sun_path[0] && unlink(path->sun_path) != 0 && errno != ENOENT
+               ? ckv_system_error(errno)
+               : CKV_OK;
+}
+
+static int bind_error(int number)
 {
     switch (number) {
-    case ETIMEDOUT:
-        return CKV_ERROR_TIMEOUT;
-    case ECONNREFUSED:
-    case ECONNRESET:
-    case ENETUNREACH:
-    case EHOSTUNREACH:
-    case ENETDOWN:
+    case EADDRINUSE:
+        return CKV_ERROR_PORT_IN_USE;
     case EADDRNOTAVAIL:
-    case EAFNOSUPPORT:
+        return CKV_ERROR_HOST;
     case ENOENT:
-    case ENOTDIR:
-        return CKV_ERROR_NO_SERVER;
+        return CKV_ERROR_NO_FILE;
     default:
         return ckv_system_error(number);
     }
 }
 
-/*  How a connect that was begun has ended.  */
-static int await_connected(int fd, uint64_t deadline)
+static int bind_and_listen(struct ckv_endpoint *self, int fd)
 {
-    int number;
-    socklen_t size = sizeof(number);
-    int rc = ckv_wire_poll(fd, POLLOUT, deadline);
+    int yes = 1;
+    if (!ckv_endpoint_is_ipc(self)) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof(yes));
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+    }
+    socklen_t size = sizeof(self->address);
+    if (bind(fd, (const struct sockaddr *)&self->address, self->size) != 0 ||
+        listen(fd, BACKLOG) != 0)
+        return bind_error(errno);
+    if (!ckv_endpoint_is_ipc(self) &&
+        getsockname(fd, (struct sockaddr *)&self->address, &size) != 0)
+        return CKV_ERROR_IO;
+    return CKV_OK;
+}
+
+int ckv_endpoint_listen(struct ckv_endpoint *self, int *fd)
+{
+    int rc = ckv_endpoint_is_ipc(self) ? remove_left_over(self) : CKV_OK;
     if (rc != CKV_OK)
         return rc;
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &number, &size) != 0)
-        return error_of(errno);
-    return number == 0 ? CKV_OK : error_of(number);
-}
-
-static int connect_fd(int fd, const struct sockaddr *address, socklen_t size, uint64_t deadline)
-{
-    enum { PAUSE_MS = 10 };
-    while (connect(fd, address, size) != 0) {
-        if (errno == EINPROGRESS || errno == EINTR)
-            return await_connected(fd, deadline);
-        /*  A unix socket whose queue is full says EAGAIN and gives nothing to wait for.  */
-        if (errno != EAGAIN)
-            return error_of(errno);
-        if (ckv_clock_monotonic() >= deadline)
-            return CKV_ERROR_TIMEOUT;
-        poll(NULL, 0, PAUSE_MS);
-    }
-    return CKV_OK;
-}
-
-static int dial(const struct sockaddr *address, socklen_t size, uint64_t deadline, int *fd_p)
-{
-    int one = 1;
-    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return error_of(errno);
-    int rc = connect_fd(fd, address, size, deadline);
+    *fd = open_socket(self);
+    if (*fd < 0)
+        return CKV_ERROR_IO;
+    rc = bind_and_listen(self, *fd);
     if (rc != CKV_OK) {
-        close(fd);
-        return rc;
+        close(*fd);
+        *fd = -1;
     }
-    /*  A message is written at once: there is nothing for the system to wait for.  */
-    if (address->sa_family != AF_UNIX)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    *fd_p = fd;
-    return CKV_OK;
-}
-
-/*  An equal share of the time that is left for each of COUNT addresses, so that one that does not answer
-    leaves time for the next.  */
-static uint64_t share(uint64_t deadline, size_t count)
-{
-    uint64_t now = ckv_clock_monotonic();
-    if (deadline == UINT64_MAX || deadline <= now)
-        return deadline;
-    return now + (deadline - now) / count;
-}
-
-static int dial_host(const struct ckv_endpoint *self, uint64_t deadline, int *fd)
-{
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
-    struct addrinfo *all;
-    size_t count = 0;
-    int rc = CKV_ERROR_NO_SERVER;
-    int no = getaddrinfo(self->host, self->port, &hints, &all);
-    if (no != 0)
-        return no == EAI_MEMORY ? CKV_ERROR_MEMORY : CKV_ERROR_HOST;
-    for (const struct addrinfo *each = all; each; each = each->ai_next)
-        count++;
-    for (const struct addrinfo *each = all; each && rc != CKV_OK; each = each->ai_next)
-        rc = dial(each->ai_addr, each->ai_addrlen, share(deadline, count--), fd);
-    freeaddrinfo(all);
     return rc;
 }
 
-int ckv_endpoint_dial(const struct ckv_endpoint *self, uint64_t deadline, int *fd)
+void ckv_endpoint_remove(const struct ckv_endpoint *self)
 {
-    return self->is_ipc ? dial((const struct sockaddr *)&self->path, self->path_size, deadline, fd)
-                        : dial_host(self, deadline, fd);
+    const struct sockaddr_un *path = (const struct sockaddr_un *)&self->address;
+    if (ckv_endpoint_is_ipc(self) && path->sun_path[0])
+        unlink(path->sun_path);
+}
+
+int ckv_endpoint_connect(const struct ckv_endpoint *self, int *fd, bool *connecting)
+{
+    int yes = 1;
+    *fd = open_socket(self);
+    if (*fd < 0)
+        return CKV_ERROR_IO;
+    if (!ckv_endpoint_is_ipc(self))
+        (void)setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+    *connecting = connect(*fd, (const struct sockaddr *)&self->address, self->size) != 0;
+    if (!*connecting || errno == EINPROGRESS)
+        return CKV_OK;
+    int number = errno;
+    close(*fd);
+    *fd = -1;
+    if (number == EAGAIN)
+        return CKV_ERROR_TIMEOUT;
+    return number == EACCES ? CKV_ERROR_PERMISSION : CKV_ERROR_NOT_REACHABLE;
 }

@@ -1,6 +1,7 @@
 #include "node/status.h"
 #include "core/z85.h"
 #include "kv/clock.h"
+#include "node/gateway_options.h"
 
 #include <inttypes.h>
 #include <sodium.h>
@@ -176,5 +177,7 @@ int ckv_status_fill(json_t *object, const struct ckv_admin_parts *parts,
     set_number(object, "writes", writer.writes);
     set_number(object, "commits", writer.commits);
     set_number(object, "largest_batch", writer.largest);
+    json_object_set_new(object, "gateway",
+                        parts->gateway ? ckv_gateway_report(parts->gateway) : json_null());
     return add_cluster(object, parts, &stats);
 }

@@ -417,7 +417,7 @@ static void a_ping_is_answered_with_its_context_and_other_commands_are_passed_ov
     part();
 }
 
-enum { PINGS = 3000 }; /* more than one read takes, less than the system's buffers hold */
+enum { PINGS = 6000 }; /* more than two reads take: one could have come with READY */
 
 static void ping_and_say(struct fake *self)
 {

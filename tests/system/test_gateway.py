@@ -1,0 +1,894 @@
+"""The gateway, with stock libzmq on both sides: every socket type, who is let in, and what breaks."""
+import re
+import threading
+
+import zmq
+
+from curve import *
+from harness import *
+
+FREE = "tcp://127.0.0.1:*"
+SECONDS = 10
+
+
+# ---- what the tests share ----
+
+class Gateway:
+    """A node with a gateway in it, or one beside it; and sockets of a context of their own."""
+
+    def __init__(self, place, *options, beside=False, backend=None, listen=FREE):
+        self.place = place
+        self.context = zmq.Context()
+        self.sockets = []  # pyzmq closes those that nobody holds
+        place.at_end.append(self.end)
+        self.backend_endpoint = backend or f"ipc://{place.path('backend')}"
+        wanted = ["--backend", self.backend_endpoint, *options]
+        if beside:
+            self.node = place.node()
+            self.log_path = place.path("gateway.log")
+            with open(self.log_path, "wb") as log:
+                self.process = subprocess.Popen(
+                    [CURVEKV, "gateway", "--data", self.node.data, "--listen", listen, *wanted],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            until(lambda: "ready:" in self.log(), "the gateway is ready")
+        else:
+            self.process = None
+            self.node = place.node("--gateway", listen, *wanted)
+        self.endpoint = re.search(r"gateway at (\S+),", self.log()).group(1)
+
+    def log(self):
+        return read(self.log_path).decode() if self.process else self.node.log()
+
+    def end(self):
+        self.context.destroy(0)
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(20)
+
+    @property
+    def server_process(self):
+        return self.process.pid if self.process else self.node.process.pid
+
+    def socket(self, kind, **options):
+        made = self.context.socket(kind)
+        made.linger = 0
+        made.rcvtimeo = made.sndtimeo = SECONDS * 1000
+        for name, value in options.items():
+            setattr(made, name, value)
+        self.sockets.append(made)
+        return made
+
+    def backend(self, kind, **options):
+        made = self.socket(kind, **options)
+        made.bind(self.backend_endpoint)
+        return made
+
+    def client(self, kind, identity, **options):
+        made = self.socket(kind, **options)
+        identity.apply(made)
+        made.connect(self.endpoint)
+        return made
+
+    def register(self, name="client", *options, server_key="shared"):
+        """A client of the cluster, with the shared server key, which stock clients need."""
+        if "--key" not in options:
+            options += ("--organisation", "ACME", "--number", name)
+        self.node.register("--server-key", server_key, *options, name=name)
+        return Identity.read(f"{self.node.data}.{name}.cert")
+
+    def dedicated(self, name="client", *options):
+        """The same with a server key for itself alone."""
+        return self.register(name, *options, server_key="dedicated")
+
+    def counts(self):
+        if not self.process:
+            return self.node.status()["gateway"]
+        before = self.log().count("curve_operations")
+        self.process.send_signal(signal.SIGUSR1)
+        until(lambda: self.log().count("curve_operations") > before, "the counters")
+        return json.loads(re.findall(r"\{.*\}", self.log())[-1])
+
+    def refused(self, **counts):
+        """Waits until refusals have come to COUNTS, and no others."""
+        until(lambda: self.counts()["refused"] == counts, f"{counts}: {self.counts()}", SECONDS)
+
+
+def silent(made, ms=300):
+    """Whether nothing comes to a socket for a while."""
+    return not made.poll(ms)
+
+
+def memory_of(process):
+    """Resident octets."""
+    with open(f"/proc/{process}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def descriptors_of(process):
+    return len(os.listdir(f"/proc/{process}/fd"))
+
+
+# ---- every socket type ----
+
+@test
+def req_and_rep(place):
+    gateway = Gateway(place)
+    rep = gateway.backend(zmq.REP)
+    reqs = [gateway.client(zmq.REQ, gateway.register(f"c{i}")) for i in range(3)]
+    for round in range(3):
+        for i, req in enumerate(reqs):
+            req.send(b"%d %d" % (i, round))
+            rep.send(b"re " + rep.recv())
+            equal(req.recv(), b"re %d %d" % (i, round))
+
+
+@test
+def rep_outside_and_req_behind(place):
+    gateway = Gateway(place)
+    req = gateway.backend(zmq.REQ)
+    rep = gateway.client(zmq.REP, gateway.register())
+    req.send(b"question")
+    equal(rep.recv(), b"question")
+    rep.send(b"answer")
+    equal(req.recv(), b"answer")
+
+
+@test
+def dealers_and_router_with_identities_and_parts(place):
+    gateway = Gateway(place)
+    router = gateway.backend(zmq.ROUTER)
+    dealers = {name: gateway.client(zmq.DEALER, gateway.register(name.decode()), routing_id=name)
+               for name in (b"one", b"two")}
+    for name, dealer in dealers.items():
+        dealer.send_multipart([b"", b"x" * 255, b"x" * 256, b"", name])
+    for _ in dealers:
+        name, *parts = router.recv_multipart()
+        equal(parts, [b"", b"x" * 255, b"x" * 256, b"", name])
+        router.send_multipart([name, b"to", b"", name])
+    for name, dealer in dealers.items():
+        equal(dealer.recv_multipart(), [b"to", b"", name])
+
+
+@test
+def router_outside_and_dealer_behind(place):
+    gateway = Gateway(place)
+    dealer = gateway.backend(zmq.DEALER, routing_id=b"back")
+    router = gateway.client(zmq.ROUTER, gateway.register())
+    dealer.send(b"first")
+    equal(router.recv_multipart(), [b"back", b"first"])
+    router.send_multipart([b"back", b"second"])
+    equal(dealer.recv(), b"second")
+
+
+def heard_by(pub, sub, topic):
+    """Publishes until the subscription is there."""
+    def told():
+        pub.send_multipart([topic, b"news"])
+        return sub.poll(20)
+    until(told, "a subscription arrives", SECONDS)
+    equal(sub.recv_multipart(), [topic, b"news"])
+    while sub.poll(50):
+        sub.recv_multipart()
+
+
+@test
+def sub_hears_what_it_subscribed_to_and_no_more(place):
+    gateway = Gateway(place)
+    pub = gateway.backend(zmq.XPUB)
+    sub = gateway.client(zmq.SUB, gateway.register())
+    sub.subscribe(b"a")
+    equal(pub.recv(), b"\1a")
+    pub.send(b"b no")
+    pub.send(b"a yes")
+    equal(sub.recv(), b"a yes")
+    sub.unsubscribe(b"a")
+    equal(pub.recv(), b"\0a")
+    sub.subscribe(b"b")
+    equal(pub.recv(), b"\1b")
+    pub.send(b"a no")
+    pub.send(b"b yes")
+    equal(sub.recv(), b"b yes")
+    sub.close()
+    equal(pub.recv(), b"\0b")
+
+
+@test
+def pub_outside_and_sub_behind(place):
+    gateway = Gateway(place)
+    sub = gateway.backend(zmq.SUB)
+    sub.subscribe(b"t")
+    pub = gateway.client(zmq.PUB, gateway.register())
+    heard_by(pub, sub, b"topic")
+
+
+@test
+def push_and_pull_lose_nothing_when_the_client_closes(place):
+    gateway = Gateway(place)
+    pull = gateway.backend(zmq.PULL)
+    push = gateway.client(zmq.PUSH, gateway.register(), linger=-1)
+    for i in range(5000):
+        push.send(b"%d" % i)
+    push.close()
+    equal([int(pull.recv()) for _ in range(5000)], list(range(5000)))
+
+
+@test
+def pull_outside_and_push_behind(place):
+    gateway = Gateway(place)
+    push = gateway.backend(zmq.PUSH)
+    pull = gateway.client(zmq.PULL, gateway.register())
+    for i in range(100):
+        push.send(b"%d" % i)
+    equal([pull.recv() for _ in range(100)], [b"%d" % i for i in range(100)])
+
+
+@test
+def pairs(place):
+    gateway = Gateway(place)
+    back = gateway.backend(zmq.PAIR)
+    front = gateway.client(zmq.PAIR, gateway.register())
+    front.send(b"there")
+    equal(back.recv(), b"there")
+    back.send(b"and back")
+    equal(front.recv(), b"and back")
+
+
+@test
+def sockets_that_do_not_fit_are_not_connected(place):
+    gateway = Gateway(place)
+    gateway.backend(zmq.PULL)
+    sub = gateway.client(zmq.SUB, gateway.register())
+    sub.subscribe(b"")
+    until(lambda: gateway.counts()["refused"].get("backend"), "the backend closes", SECONDS)
+    equal(gateway.counts()["handshakes"], 0)
+
+
+# ---- messages ----
+
+@test
+def large_messages_arrive_whole_both_ways(place):
+    gateway = Gateway(place)
+    router = gateway.backend(zmq.ROUTER)
+    dealer = gateway.client(zmq.DEALER, gateway.register(), routing_id=b"d")
+    for size in (65535, 65536, 131072, 1000003, 10000000):
+        content = os.urandom(size)
+        dealer.send_multipart([content, b"end"])
+        equal(router.recv_multipart() == [b"d", content, b"end"], True, size)
+        router.send_multipart([b"d", content, content, b"end"])
+        equal(dealer.recv_multipart() == [content, content, b"end"], True, size)
+
+
+@test
+def a_message_over_the_bound_ends_the_connection_and_no_other(place):
+    gateway = Gateway(place, "--max-message", "64K")
+    router = gateway.backend(zmq.ROUTER)
+    good = gateway.client(zmq.DEALER, gateway.register("good"), routing_id=b"good")
+    bad = gateway.client(zmq.DEALER, gateway.register("bad"), routing_id=b"bad")
+    good.send(b"x" * 65536)
+    equal(len(router.recv_multipart()[1]), 65536)
+    bad.send(b"x" * 65537)
+    true(silent(router))
+    good.send(b"still here")
+    equal(router.recv_multipart(), [b"good", b"still here"])
+
+
+@test
+def heartbeats_go_from_end_to_end(place):
+    gateway = Gateway(place)
+    router = gateway.backend(zmq.ROUTER, heartbeat_ivl=50, heartbeat_timeout=400)
+    dealer = gateway.client(zmq.DEALER, gateway.register(), routing_id=b"d", heartbeat_ivl=50,
+                            heartbeat_timeout=400)
+    dealer.send(b"first")
+    equal(router.recv_multipart(), [b"d", b"first"])
+    before = gateway.counts()
+    time.sleep(1)
+    after = gateway.counts()
+    true(after["frames_in"] >= before["frames_in"] + 20, (before, after))
+    true(after["frames_out"] >= before["frames_out"] + 20, (before, after))
+    equal(after["handshakes"], 1)
+    router.send_multipart([b"d", b"last"])
+    equal(dealer.recv(), b"last")
+
+
+@test
+def a_slow_backend_slows_its_client_and_takes_no_memory(place):
+    gateway = Gateway(place)
+    pull = gateway.backend(zmq.PULL, rcvhwm=1)
+    push = gateway.client(zmq.PUSH, gateway.register(), sndhwm=1)
+    other = gateway.client(zmq.PUSH, gateway.register("other"), sndhwm=1)
+    part = b"x" * 100000
+    push.sndtimeo = 500
+    sent = 0
+    before = memory_of(gateway.server_process)
+    try:
+        while sent < 2000:
+            push.send(part + b"%d" % sent)
+            sent += 1
+    except zmq.Again:
+        pass
+    true(sent < 2000, "the gateway takes 200 MB that nobody reads")
+    grown = memory_of(gateway.server_process) - before
+    true(grown < 4 << 20, f"{sent} messages, {grown} octets more")
+    other.send(b"other")
+    got = [pull.recv() for _ in range(sent + 1)]
+    true(b"other" in got)
+    equal([int(m[len(part):]) for m in got if m != b"other"], list(range(sent)))
+
+
+@test
+def a_slow_client_slows_the_backend_and_not_other_clients(place):
+    gateway = Gateway(place)
+    router = gateway.backend(zmq.ROUTER, sndhwm=1, router_mandatory=1)
+    slow = gateway.client(zmq.DEALER, gateway.register("slow"), routing_id=b"slow", rcvhwm=1)
+    quick = gateway.client(zmq.DEALER, gateway.register("quick"), routing_id=b"quick")
+    for dealer in (slow, quick):
+        dealer.send(b"here")
+        router.recv_multipart()
+    before = memory_of(gateway.server_process)
+    router.sndtimeo = 500
+    sent = 0
+    try:
+        while sent < 2000:
+            router.send_multipart([b"slow", b"x" * 100000])
+            sent += 1
+    except zmq.Again:
+        pass
+    true(sent < 2000)
+    true(memory_of(gateway.server_process) - before < 4 << 20)
+    router.send_multipart([b"quick", b"you"])
+    equal(quick.recv(), b"you")
+    for _ in range(sent):
+        equal(len(slow.recv()), 100000)
+
+
+# ---- what each side learns of the other ----
+
+@test
+def the_backend_knows_who_the_client_is(place):
+    gateway = Gateway(place)
+    router = gateway.backend(zmq.ROUTER)
+    identity = gateway.register("c", "--key", "client-7", "--organisation", "ACME", "--number",
+                                "42", "--meta", "role=admin", "--meta", "X-Level=9")
+    dealer = gateway.client(zmq.DEALER, identity, routing_id=b"me")
+    dealer.send(b"who am I")
+    body = router.recv_multipart(copy=False)[1]
+    for name, value in {"X-Curvekv-Key": "client-7", "X-Curvekv-Organisation": "ACME",
+                        "X-Curvekv-Number": "42", "role": "admin", "X-Level": "9",
+                        "Socket-Type": "DEALER", "Identity": "me"}.items():
+        equal(body.get(name), value, name)
+
+
+@test
+def a_client_cannot_say_it_is_someone_else(place):
+    gateway = Gateway(place)
+    router = gateway.backend(zmq.ROUTER)
+    identity = gateway.dedicated("c", "--key", "honest", "--meta", "X-Level=1")
+    claims = {b"X-Curvekv-Key": b"root", b"x-curvekv-number": b"1", b"X-Level": b"9",
+              b"User-Id": b"root", b"role": b"admin", b"X-Own": b"mine"}
+    peer = Peer(gateway.endpoint).handshake(
+        identity, metadata=b"".join(prop(name, value) for name, value in claims.items()))
+    peer.send(b"let me in")
+    body = router.recv_multipart(copy=False)[1]
+    equal([body.get(name) for name in ("X-Curvekv-Key", "X-Level", "X-Own")],
+          ["honest", "1", "mine"])
+    for name in ("X-Curvekv-Number", "User-Id", "role"):
+        try:
+            raise AssertionError(f"{name} is {body.get(name)}")
+        except zmq.ZMQError:
+            pass
+
+
+@test
+def the_client_gets_the_metadata_of_the_backend(place):
+    gateway = Gateway(place)
+    gateway.backend(zmq.ROUTER, metadata=b"X-Place:Oslo")
+    peer = Peer(gateway.endpoint).handshake(gateway.dedicated())
+    equal(peer.metadata[b"Socket-Type"], b"ROUTER")
+    equal(peer.metadata[b"X-Place"], b"Oslo")
+
+
+# ---- who is let in ----
+
+@test
+def a_dedicated_client_is_met_with_its_own_server_key(place):
+    gateway = Gateway(place)
+    router = gateway.backend(zmq.ROUTER)
+    one, two = gateway.dedicated("one"), gateway.dedicated("two")
+    true(one.server != two.server and z85.encode(one.server).decode() !=
+         gateway.node.status()["server_public_key"])
+    for identity in (one, two):
+        peer = Peer(gateway.endpoint).handshake(identity)
+        peer.send(b"parts", MORE)
+        peer.send(b"of one")
+        name, *parts = router.recv_multipart()
+        equal(parts, [b"parts", b"of one"])
+        router.send_multipart([name, b"heard"])
+        equal(peer.receive(), (0, b"heard"))
+    one.server = two.server
+    true(Peer(gateway.endpoint).say_hello(one).is_closed())
+    counts = gateway.counts()
+    equal((counts["known_hellos"], counts["stock_hellos"]), (2, 0))
+    equal(counts["curve_operations"], 4 + 4 + 1)
+    gateway.refused(box=1)
+
+
+@test
+def a_shared_client_with_a_storage_key_is_met_with_the_default_key(place):
+    gateway = Gateway(place)
+    gateway.backend(zmq.ROUTER)
+    Peer(gateway.endpoint).handshake(gateway.register())
+    equal(gateway.counts()["known_hellos"], 1)
+
+
+@test
+def who_has_not_the_client_key_of_the_certificate_is_closed(place):
+    gateway = Gateway(place)
+    one, two = gateway.dedicated("one"), gateway.dedicated("two")
+    one.public, one.secret = two.public, two.secret
+    peer = Peer(gateway.endpoint).say_hello(one).initiate()
+    true(peer.is_closed())
+    gateway.refused(client_key=1)
+
+
+@test
+def strangers_are_closed_without_a_word_and_a_curve_operation(place):
+    gateway = Gateway(place, "--stock-hello", "deny")
+    known = gateway.dedicated()
+    forger = stranger()
+    forger.storage_key, forger.server = known.storage_key, known.server
+    now = int(time.time() * 1000)
+    for hello in (lambda peer: peer.say_hello(stranger()),
+                  lambda peer: peer.say_hello(forger),
+                  lambda peer: peer.say_hello(known, clock_ms=now - 61000),
+                  lambda peer: peer.say_hello(known, clock_ms=now + 65000),
+                  lambda peer: peer.say_hello(known.stock()),
+                  lambda peer: peer.send_raw(b"GET / HTTP/1.0\r\n\r\n"),
+                  lambda peer: peer.send_raw(GREETING.replace(b"CURVE", b"PLAIN")),
+                  lambda peer: peer.send_raw(GREETING + frame(bytes(200), COMMAND))):
+        peer = Peer(gateway.endpoint)
+        hello(peer)
+        true(peer.is_closed())
+    gateway.refused(unknown=1, mac=1, clock=2, stock=1, zmtp=2, format=1)
+    counts = gateway.counts()
+    equal((counts["curve_operations"], counts["handshakes"], counts["told"]), (0, 0, 0))
+
+
+@test
+def an_unknown_stock_client_is_closed_without_a_word(place):
+    gateway = Gateway(place)
+    known = gateway.register()
+    unknown = stranger()
+    unknown.storage_key, unknown.server = b"", known.server
+    true(Peer(gateway.endpoint).say_hello(unknown).initiate().is_closed())
+    gateway.refused(unknown=1)
+    unknown.server = stranger().server
+    true(Peer(gateway.endpoint).say_hello(unknown).is_closed())
+    gateway.refused(unknown=1, box=1)
+
+
+def told(peer):
+    try:
+        peer.read_command()
+    except Refused as reason:
+        return str(reason)
+    return None
+
+
+@test
+def a_revoked_client_is_told_once_it_has_shown_who_it_is(place):
+    gateway = Gateway(place)
+    one, two = gateway.dedicated("one"), gateway.register("two")
+    for identity in (one, two):
+        gateway.node.done("revoke", identity.storage_key.hex())
+    equal(told(Peer(gateway.endpoint).say_hello(one)), "400")
+    equal(gateway.counts()["curve_operations"], 0)
+    equal(told(Peer(gateway.endpoint).say_hello(two.stock()).initiate()), "400")
+    forger = stranger()
+    forger.storage_key = one.storage_key
+    true(Peer(gateway.endpoint).say_hello(forger).is_closed())
+    gateway.refused(revoked=2, mac=1)
+    equal(gateway.counts()["told"], 2)
+
+
+@test
+def a_revoked_stock_client_hears_of_it_from_libzmq(place):
+    gateway = Gateway(place)
+    identity = gateway.register()
+    gateway.node.done("revoke", identity.storage_key.hex())
+    dealer = gateway.socket(zmq.DEALER)
+    monitor = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+    identity.apply(dealer)
+    dealer.connect(gateway.endpoint)
+    true(monitor.poll(SECONDS * 1000))
+    dealer.disable_monitor()
+
+
+@test
+def an_expired_client_is_told(place):
+    gateway = Gateway(place)
+    identity = gateway.dedicated("c", "--expires", "1s")
+    time.sleep(1.1)
+    equal(told(Peer(gateway.endpoint).say_hello(identity)), "400")
+    gateway.refused(expired=1)
+
+
+@test
+def a_client_registered_a_moment_ago_comes_in_and_a_rotated_one_with_its_new_keys(place):
+    gateway = Gateway(place, beside=True)
+    gateway.backend(zmq.ROUTER)
+    old = gateway.dedicated("c", "--key", "7")
+    Peer(gateway.endpoint).handshake(old)
+    gateway.node.done("rotate", "7", "--out", place.path("new.cert"))
+    new = Identity.read(place.path("new.cert"))
+    Peer(gateway.endpoint).handshake(new)
+    true(Peer(gateway.endpoint).say_hello(old).is_closed())
+
+
+# ---- attacks ----
+
+@test
+def a_replayed_hello_is_refused_by_every_loop(place):
+    gateway = Gateway(place, "--loops", "2")
+    gateway.backend(zmq.ROUTER)
+    identity = gateway.dedicated()
+    first = GREETING + frame(Client(identity).hello(), COMMAND)
+    peer = Peer(gateway.endpoint)
+    peer.send_raw(first)
+    equal(peer.read_command()[:8], b"\7WELCOME")
+    before = gateway.counts()["curve_operations"]
+    for _ in range(20):
+        again = Peer(gateway.endpoint)
+        again.send_raw(first)
+        true(again.is_closed())
+    equal(gateway.counts()["refused"]["replay"], 20)
+    equal(gateway.counts()["curve_operations"], before)
+    Peer(gateway.endpoint).handshake(identity)
+
+
+@test
+def a_replayed_initiate_is_refused(place):
+    gateway = Gateway(place)
+    gateway.backend(zmq.ROUTER)
+    identity = gateway.dedicated()
+    peer = Peer(gateway.endpoint).say_hello(identity)
+    initiate = peer.client.initiate(peer.read_command(), prop(b"Socket-Type", b"DEALER"))
+    peer.send_command(initiate)
+    peer.client.ready(peer.read_command())
+    other = Peer(gateway.endpoint).say_hello(identity)
+    other.read_command()
+    other.send_command(initiate)
+    true(other.is_closed())
+    gateway.refused(box=1)
+    peer.send(b"still here")
+
+
+@test
+def one_client_cannot_come_more_often_than_its_rate(place):
+    gateway = Gateway(place, "--key-rate", "5")
+    gateway.backend(zmq.ROUTER)
+    often, other = gateway.dedicated("often"), gateway.dedicated("other")
+    welcomed = 0
+    for _ in range(12):
+        peer = Peer(gateway.endpoint).say_hello(often)
+        try:
+            welcomed += peer.read_command()[:8] == b"\7WELCOME"
+        except Closed:
+            pass
+    true(5 <= welcomed <= 8, welcomed)
+    equal(gateway.counts()["refused"]["rate"], 12 - welcomed)
+    Peer(gateway.endpoint).handshake(other)
+
+
+@test
+def a_client_that_sends_an_octet_at_a_time_comes_in_or_runs_out_of_time(place):
+    gateway = Gateway(place, "--handshake-timeout", "2s")
+    gateway.backend(zmq.ROUTER)
+    identity = gateway.dedicated()
+    patient = Peer(gateway.endpoint)
+    client = patient.client = Client(identity)
+    for octet in GREETING + frame(client.hello(), COMMAND):
+        patient.send_raw(bytes([octet]))
+    initiate = frame(client.initiate(patient.read_command(), prop(b"Socket-Type", b"DEALER")),
+                     COMMAND)
+    for octet in initiate:
+        patient.send_raw(bytes([octet]))
+    client.ready(patient.read_command())
+    for octet in frame(client.seal(b"x")):
+        patient.send_raw(bytes([octet]))
+    slow = Peer(gateway.endpoint)
+    began = time.monotonic()
+    try:
+        for octet in GREETING:
+            slow.send_raw(bytes([octet]))
+            time.sleep(0.2)
+    except ConnectionError:
+        pass
+    true(1.5 < time.monotonic() - began < 6)
+    gateway.refused(deadline=1)
+
+
+@test
+def who_stops_after_a_step_is_let_go_in_time_and_holds_up_nobody(place):
+    gateway = Gateway(place, "--handshake-timeout", "1s")
+    gateway.backend(zmq.ROUTER)
+    identity = gateway.dedicated()
+    stopped = [Peer(gateway.endpoint) for _ in range(4)]
+    stopped[1].send_raw(GREETING)
+    stopped[2].send_raw(GREETING + frame(Client(identity).hello(), COMMAND)[:100])
+    stopped[3].say_hello(identity)
+    stopped[3].read_command()
+    Peer(gateway.endpoint).handshake(identity)
+    for peer in stopped:
+        true(peer.is_closed(5))
+    gateway.refused(deadline=4)
+    equal(gateway.counts()["pending"], 0)
+
+
+@test
+def a_frame_of_2_63_octets_closes_its_connection_before_and_after_the_handshake(place):
+    gateway = Gateway(place)
+    gateway.backend(zmq.ROUTER)
+    identity = gateway.dedicated()
+    for size in (2 ** 63, 2 ** 64 - 1, 2 ** 62, 65 << 20):
+        huge = bytes([LONG | COMMAND]) + struct.pack(">Q", size)
+        before = Peer(gateway.endpoint)
+        before.send_raw(GREETING + huge)
+        true(before.is_closed(), size)
+        after = Peer(gateway.endpoint).handshake(identity)
+        after.send_raw(huge)
+        true(after.is_closed(), size)
+    true(memory_of(gateway.server_process) < 200 << 20)
+
+
+@test
+def what_is_not_a_message_after_the_handshake_ends_it(place):
+    gateway = Gateway(place)
+    router = gateway.backend(zmq.ROUTER)
+    identity = gateway.dedicated()
+    changed = Peer(gateway.endpoint).handshake(identity)
+    sealed = bytearray(changed.client.seal(b"x" * 50))
+    sealed[-1] ^= 1
+    changed.send_raw(frame(bytes(sealed)))
+    true(changed.is_closed())
+    again = Peer(gateway.endpoint).handshake(identity)
+    sealed = frame(again.client.seal(b"once"))
+    again.send_raw(sealed + sealed)
+    true(again.is_closed())
+    equal(router.recv_multipart()[1], b"once")
+    true(silent(router))
+
+
+@test
+def half_open_connections_are_bounded_and_the_newest_comes_in(place):
+    gateway = Gateway(place, "--max-pending", "200", "--max-pending-per-address", "100",
+                      "--loops", "1")
+    gateway.backend(zmq.ROUTER)
+    identity = gateway.dedicated()
+    crowd = [Peer(gateway.endpoint) for _ in range(500)]
+    until(lambda: gateway.counts()["accepted"] >= 500, "all are accepted")
+    counts = gateway.counts()
+    true(counts["pending"] <= 101, counts)
+    equal(counts["refused"], {"crowd": 500 - counts["pending"]})
+    Peer(gateway.endpoint).handshake(identity)
+    true(descriptors_of(gateway.server_process) < 200)
+    for peer in crowd:
+        peer.close()
+    until(lambda: gateway.counts()["pending"] == 0, "all are let go")
+
+
+@test
+def known_clients_are_not_pushed_out_by_strangers(place):
+    gateway = Gateway(place, "--max-pending", "40", "--max-pending-per-address", "40",
+                      "--loops", "1")
+    gateway.backend(zmq.ROUTER)
+    peer = Peer(gateway.endpoint).say_hello(gateway.dedicated())
+    welcome = peer.read_command()
+    crowd = [Peer(gateway.endpoint) for _ in range(200)]
+    until(lambda: gateway.counts()["accepted"] >= 201, "all are accepted")
+    peer.send_command(peer.client.initiate(welcome, prop(b"Socket-Type", b"DEALER")))
+    peer.client.ready(peer.read_command())
+    equal(len(crowd), 200)
+
+
+# ---- the backend ----
+
+@test
+def a_client_waits_for_a_backend_that_comes_up(place):
+    gateway = Gateway(place)
+    dealer = gateway.client(zmq.DEALER, gateway.register())
+    dealer.send(b"early")
+    until(lambda: gateway.counts()["clients"] == 1, "the client waits", SECONDS)
+    router = gateway.backend(zmq.ROUTER)
+    equal(router.recv_multipart()[1], b"early")
+
+
+@test
+def without_a_backend_the_client_is_closed_without_a_word(place):
+    for backend in (None, "tcp://127.0.0.1:1"):
+        gateway = Gateway(place, "--handshake-timeout", "1s", backend=backend)
+        peer = Peer(gateway.endpoint).say_hello(gateway.dedicated()).initiate()
+        true(peer.is_closed())
+        gateway.refused(backend=1)
+        equal(gateway.counts()["clients"], 0)
+        gateway.node.stop()
+
+
+@test
+def a_backend_that_closes_takes_its_clients_along_and_they_come_back(place):
+    gateway = Gateway(place)
+    router = gateway.backend(zmq.ROUTER)
+    dealer = gateway.client(zmq.DEALER, gateway.register(), routing_id=b"d", reconnect_ivl=20)
+    dealer.send(b"one")
+    equal(router.recv_multipart(), [b"d", b"one"])
+    router.close()
+    until(lambda: gateway.counts()["clients"] == 0 or gateway.counts()["handshakes"] == 1, "closed")
+    router = gateway.backend(zmq.ROUTER)
+
+    def answered():
+        dealer.send(b"two")
+        return router.poll(50)
+    until(answered, "the client comes back", SECONDS)
+    equal(router.recv_multipart(), [b"d", b"two"])
+
+
+class RawBackend:
+    """A backend that does what libzmq never does."""
+
+    def __init__(self, gateway, behave):
+        path = gateway.backend_endpoint[len("ipc://"):]
+        if os.path.exists(path):
+            os.unlink(path)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen(100)
+        self.connections = []
+        self.behave = behave
+        threading.Thread(target=self.accept, daemon=True).start()
+        gateway.place.at_end.append(self.listener.close)
+
+    def accept(self):
+        while True:
+            try:
+                connection = self.listener.accept()[0]
+            except OSError:
+                return
+            self.connections.append(connection)
+            self.behave(connection)
+
+
+NULL_GREETING = GREETING.replace(b"CURVE", b"NULL\0")
+
+
+@test
+def a_backend_that_breaks_off_at_any_point_closes_the_client_and_no_other(place):
+    ready = frame(b"\5READY" + prop(b"Socket-Type", b"ROUTER"), COMMAND)
+    whole = NULL_GREETING + ready
+    for said in (b"", whole[:10], whole[:64], whole[:70], b"no greeting at all" * 9,
+                 GREETING + ready, NULL_GREETING + frame(b"\7UNKNOWN", COMMAND),
+                 NULL_GREETING + frame(b"message"),
+                 whole + bytes([LONG]) + struct.pack(">Q", 2 ** 63)):
+        gateway = Gateway(place)
+
+        def behave(connection):
+            connection.sendall(said)
+            connection.shutdown(socket.SHUT_WR)
+        RawBackend(gateway, behave)
+        peer = Peer(gateway.endpoint).say_hello(gateway.dedicated()).initiate()
+        if said.startswith(whole):
+            peer.client.ready(peer.read_command())
+        true(peer.is_closed(), said)
+        until(lambda: gateway.counts()["clients"] == 0, "gone")
+        gateway.node.stop()
+
+
+@test
+def an_error_of_the_backend_is_passed_on(place):
+    gateway = Gateway(place)
+    RawBackend(gateway, lambda connection: connection.sendall(
+        NULL_GREETING + frame(b"\5ERROR\x0bno more now", COMMAND)))
+    equal(told(Peer(gateway.endpoint).say_hello(gateway.dedicated()).initiate()), "no more now")
+    gateway.refused(by_backend=1)
+
+
+@test
+def subscriptions_are_translated_for_a_backend_of_zmtp_3_0(place):
+    gateway = Gateway(place)
+    heard = []
+
+    def behave(connection):
+        connection.sendall(NULL_GREETING.replace(b"\x7f\x03\x01", b"\x7f\x03\x00") +
+                           frame(b"\5READY" + prop(b"Socket-Type", b"PUB"), COMMAND))
+        connection.settimeout(SECONDS)
+        while b"\0\2\0a" not in b"".join(heard):
+            heard.append(connection.recv(1000))
+        connection.sendall(frame(b"\1no subscription") + frame(b"news"))
+    RawBackend(gateway, behave)
+    sub = gateway.client(zmq.SUB, gateway.register())
+    sub.subscribe(b"")
+    sub.subscribe(b"a")
+    sub.unsubscribe(b"a")
+    equal(sub.recv(), b"\1no subscription")
+    equal(sub.recv(), b"news")
+    contains(b"".join(heard), b"\0\1\1", b"\0\2\1a", b"\0\2\0a")
+
+
+# ---- the process ----
+
+@test
+def sigterm_lets_clients_finish_what_is_in_flight(place):
+    gateway = Gateway(place, beside=True)
+    pull = gateway.backend(zmq.PULL)
+    push = gateway.client(zmq.PUSH, gateway.register(), sndhwm=0)
+    for i in range(20000):
+        push.send(b"%d" % i)
+    equal(pull.recv(), b"0")
+    gateway.process.terminate()
+    for i in range(1, 20000):
+        equal(int(pull.recv()), i)
+    equal(gateway.process.wait(20), 0)
+    contains(gateway.log(), "stopping on Terminated", '"handshakes":1')
+    check_sanitizers(gateway.log())
+
+
+@test
+def a_gateway_beside_a_node_goes_on_without_it(place):
+    gateway = Gateway(place, beside=True)
+    gateway.backend(zmq.ROUTER)
+    identity = gateway.dedicated()
+    gateway.node.stop()
+    Peer(gateway.endpoint).handshake(identity)
+    gateway.node.start()
+    Peer(gateway.endpoint).handshake(gateway.dedicated("another"))
+
+
+@test
+def an_ipc_endpoint_serves_clients_on_every_loop(place):
+    gateway = Gateway(place, "--loops", "2", listen=f"ipc://{place.path('front')}")
+    router = gateway.backend(zmq.ROUTER)
+    for i in range(10):
+        gateway.client(zmq.DEALER, gateway.register(f"c{i}")).send(b"%d" % i)
+    equal(sorted(router.recv_multipart()[1] for _ in range(10)), [b"%d" % i for i in range(10)])
+    gateway.node.stop()
+    equal(os.path.exists(place.path("front")), False)
+
+
+@test
+def two_thousand_clients_at_once_are_all_served(place):
+    gateway = Gateway(place)
+    router = gateway.backend(zmq.ROUTER)
+    identity = gateway.register()
+    context = zmq.Context(io_threads=1)
+    context.set(zmq.MAX_SOCKETS, 3000)
+    place.at_end.append(lambda: context.destroy(0))
+    dealers = []
+    for i in range(2000):
+        dealer = context.socket(zmq.DEALER)
+        identity.apply(dealer)
+        dealer.connect(gateway.endpoint)
+        dealer.send(b"%d" % i)
+        dealers.append(dealer)
+    served = set()
+    until(lambda: router.poll(1000) and served.add(router.recv_multipart()[1]) or
+          len(served) == 2000, "all are served")
+    equal(gateway.counts()["clients"], 2000)
+
+
+@test
+def a_gateway_that_cannot_be_is_refused_with_a_reason(place):
+    node = place.node()
+    for status, sentence, *options in (
+            (USAGE, "needs --listen"), (USAGE, "needs --backend", "--listen", FREE),
+            (REFUSED, "an endpoint is", "--listen", "udp://x:1", "--backend", "tcp://127.0.0.1:1"),
+            (REFUSED, "an endpoint is", "--listen", FREE, "--backend", "tcp://127.0.0.1:*"),
+            (REFUSED, "has no address", "--listen", "tcp://192.0.2.1:5", "--backend",
+             "tcp://127.0.0.1:1"),
+            (USAGE, "--stock-share", "--stock-share", "101%"),
+            (USAGE, "--handshake-timeout", "--handshake-timeout", "2m"),
+            (USAGE, "allow or deny", "--stock-hello", "maybe")):
+        node.run("gateway", *options).ended(status, sentence)
+    run("serve", "--data", place.path("n2"), "--backend", "tcp://127.0.0.1:1").ended(
+        USAGE, "--backend needs --gateway")
+
+
+if __name__ == "__main__":
+    main()
