@@ -33,7 +33,7 @@
 #include "core/certificate.h"
 #include "core/cluster_key.h"
 #include "kv/digests.h"
-#include "replication/buffer.h"
+#include "core/buffer.h"
 #include <stdbool.h>
 
 enum ckv_message_type {
