@@ -317,6 +317,7 @@ static void bench_idle(struct place *place, unsigned count)
                                .clients = place->clients,
                                .client_count = CLIENTS,
                                .callers = count,
+                               .width = CALLERS,
                                .calls = count };
     struct crowd crowd;
     double before = memory_of(place->gateway.process);

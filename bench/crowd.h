@@ -36,7 +36,8 @@ struct crowd_plan {
     struct sockaddr_in to;
     const struct client *clients; /* they take turns */
     size_t client_count;
-    unsigned callers; /* at a time */
+    unsigned callers; /* at a time, or of those who stay, in all */
+    unsigned width;   /* of those who stay: how many are calling at a time; 0: all */
     uint64_t calls;   /* in all; 0: until SECONDS have passed */
     double seconds;
     bool stock;        /* HELLO without a storage key */
@@ -261,8 +262,9 @@ static inline void crowd_come(struct crowd *self, const struct crowd_plan *plan)
     *self = (struct crowd){ .plan = plan, .epoll = epoll_create1(EPOLL_CLOEXEC) };
     self->callers = calloc(plan->callers, sizeof(*self->callers));
     check_errno(self->epoll >= 0 && self->callers != NULL, "a crowd");
-    for (unsigned i = 0; i < plan->callers; i++, calling++)
-        crowd_call(self, &self->callers[i]);
+    unsigned first = plan->width && plan->width < plan->callers ? plan->width : plan->callers;
+    for (; calling < first; calling++)
+        crowd_call(self, &self->callers[calling]);
     while (calling) {
         int count = epoll_wait(self->epoll, events, EVENTS, PATIENCE_MS);
         if (count == 0)
@@ -273,6 +275,10 @@ static inline void crowd_come(struct crowd *self, const struct crowd_plan *plan)
             bool stays = caller->step == CROWD_IS_IN && plan->kind == CROWD_STAYS;
             if (stays)
                 epoll_ctl(self->epoll, EPOLL_CTL_DEL, caller->fd, NULL);
+            if (stays && first < plan->callers) {
+                crowd_call(self, &self->callers[first++]);
+                calling++;
+            }
             if (stays || ((caller->step == CROWD_IS_IN || caller->step == CROWD_AWAY) &&
                           !crowd_call_again(self, caller, start)))
                 calling--;
