@@ -39,8 +39,9 @@ LDLIBS = $(shell pkg-config --libs $(PACKAGES))
 LIB_LDLIBS = $(shell pkg-config --libs $(LIB_PACKAGES))
 
 # What a program links that opens a store or runs a handshake, and what only the node needs.
-LIB_SOURCES = $(wildcard core/*.c kv/*.c) node/library.c
-NODE_SOURCES = $(filter-out node/library.c,$(wildcard node/*.c)) $(wildcard replication/*.c)
+LIB_NODE_SOURCES = $(addprefix node/,library.c connection.c dial.c endpoint.c handshake.c identity.c keyfile.c wire.c)
+LIB_SOURCES = $(wildcard core/*.c kv/*.c) $(LIB_NODE_SOURCES)
+NODE_SOURCES = $(filter-out $(LIB_NODE_SOURCES),$(wildcard node/*.c)) $(wildcard replication/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$B/%.o)
 NODE_OBJECTS = $(NODE_SOURCES:%.c=$B/%.o)
 # Without main, for the tests of the node's parts.

@@ -9,7 +9,8 @@
     until it has the certificate. The peer is a bare PUBLISH of as many octets as an entry of the
     log has, until a subscriber on the same Redis has it; one after each registration.
 
-    Sustained. 64 registrations are in flight at A for some seconds, while B applies them. The
+    Sustained. 64 registrations are in flight at A for some seconds, while B applies them; each round
+    begins with empty stores, and once it is done with many certificates in them. The
     client public keys are made beforehand and given, so the node checks each and makes a server key
     pair only where that is dedicated. Storage keys are derived. How far B is behind, is counted in
     its store.
@@ -63,6 +64,14 @@ static void start_a(struct pair *self)
 static void start_b(struct pair *self)
 {
     start_member(&self->b, "b", self->place_b.text, self->key_file.text, &self->redis);
+}
+
+static void start_both(struct pair *self)
+{
+    start_a(self);
+    await_member(&self->a);
+    start_b(self);
+    await_member(&self->b);
 }
 
 static void drop_pair(struct pair *self)
@@ -394,18 +403,45 @@ static void report_sustained(struct sustained *results, const char *kind, double
         no_target, no_target, no_target, no_target);
 }
 
-static void bench_sustained(struct pair *pair, unsigned rounds)
+/*  One round of both kinds.  */
+static void sustain_both(struct pair *pair, struct sustained results[2], unsigned round)
+{
+    struct ckv_kv *store = view_store(pair->place_b.text);
+    for (unsigned j = 0; j < 2; j++) {
+        bool dedicated = (round + j) % 2 == 0; /* who begins alternates */
+        sustain(pair, store, dedicated, &results[dedicated], round);
+    }
+    ckv_kv_close(&store);
+}
+
+/*  What a commit writes grows with the store, so each round begins with an empty one.  */
+static void bench_sustained(const char *dir, unsigned rounds)
 {
     static struct sustained results[2];
-    struct ckv_kv *store = view_store(pair->place_b.text);
-    for (unsigned i = 0; i < rounds; i++)
-        for (unsigned j = 0; j < 2; j++) {
-            bool dedicated = (i + j) % 2 == 0;
-            sustain(pair, store, dedicated, &results[dedicated], i);
-        }
-    ckv_kv_close(&store);
+    for (unsigned i = 0; i < rounds; i++) {
+        struct pair pair;
+        make_pair(&pair, dir, "sustained");
+        start_both(&pair);
+        sustain_both(&pair, results, i);
+        stop_node(&pair.b);
+        stop_node(&pair.a);
+        drop_pair(&pair);
+    }
     report_sustained(&results[true], "dedicated", 10000, rounds);
     report_sustained(&results[false], "shared", 20000, rounds);
+}
+
+/*  The same on two nodes that have many.  */
+static void bench_sustained_full(struct pair *pair, uint64_t records)
+{
+    static struct sustained results[2];
+    sustain_both(pair, results, 0);
+    row(cell("… the same with %s in the store: dedicated; shared", grouped((double)records).text)
+            .text,
+        cell("%s/s; %s/s", grouped(results[true].per_second[0]).text,
+             grouped(results[false].per_second[0]).text)
+            .text,
+        no_target, no_target, no_target, no_target);
 }
 
 /*  ---- becoming equal ----  */
@@ -554,12 +590,8 @@ static void bench_changes(const char *dir, unsigned rounds)
 {
     struct pair pair;
     make_pair(&pair, dir, "changes");
-    start_a(&pair);
-    await_member(&pair.a);
-    start_b(&pair);
-    await_member(&pair.b);
+    start_both(&pair);
     bench_propagation(&pair, rounds);
-    bench_sustained(&pair, rounds);
     stop_node(&pair.b);
     stop_node(&pair.a);
     drop_pair(&pair);
@@ -575,6 +607,8 @@ static void bench_repairs(const char *dir, uint64_t records, unsigned rounds, bo
     bench_joining(&pair, records, rounds);
     if (differ)
         bench_difference(&pair, records, rounds);
+    if (differ)
+        bench_sustained_full(&pair, records);
     stop_node(&pair.b);
     stop_node(&pair.a);
     drop_pair(&pair);
@@ -583,6 +617,7 @@ static void bench_repairs(const char *dir, uint64_t records, unsigned rounds, bo
 static void bench(const struct options *options)
 {
     bench_changes(options->dir, options->rounds);
+    bench_sustained(options->dir, options->rounds);
     bench_repairs(options->dir, options->records / 10, options->rounds, false);
     bench_repairs(options->dir, options->records, options->rounds, true);
 }

@@ -145,11 +145,35 @@ static const struct entry entries[] = {
     { CKV_ERROR_CURVE_NONCE, "curve_nonce",
       "a CURVE command was replayed, or the nonces of this connection are used up; connect anew" },
     { CKV_ERROR_REFUSED, "refused",
-      "the server refuses this client; register it, or look in the server's log" },
+      "the server refuses this client: it is not registered there, or was revoked, or has expired; "
+      "register it anew, or look in the server's log" },
     { CKV_ERROR_HELLO_MAC, "hello_mac",
       "this HELLO was not made with the client's hello key; register the client anew" },
     { CKV_ERROR_HELLO_CLOCK, "hello_clock",
       "this HELLO is outside the time window; set the clocks of client and server" },
+
+    { CKV_ERROR_NO_SERVER, "no_server",
+      "nothing listens at this endpoint; check it, and whether the server runs" },
+    { CKV_ERROR_MECHANISM, "mechanism",
+      "the server is not set up for CURVE; make it a CURVE server, or take its other port" },
+    { CKV_ERROR_HANDSHAKE, "handshake",
+      "the server closed the connection in the handshake; check that the server key in the "
+      "certificate file is its own, that its socket type goes with the client's, and both clocks; "
+      "its log may say more" },
+    { CKV_ERROR_CLOSED, "closed", "the server closed the connection; connect anew" },
+    { CKV_ERROR_PEER_TYPE, "peer_type",
+      "the server's socket is of a type that does not go with this one, such as a REP with a SUB" },
+    { CKV_ERROR_TURN, "turn",
+      "a SUB and a PULL only receive, a PUSH only sends, only a SUB subscribes, and a REQ sends "
+      "and "
+      "receives by turns" },
+    { CKV_ERROR_NO_SECRET_KEY, "no_secret_key",
+      "this file has no secret key; take the one that the client keeps" },
+    { CKV_ERROR_NO_SERVER_KEY, "no_server_key",
+      "this file does not tell the server's public key; take the one that 'curvekv register' "
+      "wrote, "
+      "or give the key" },
+    { CKV_ERROR_PROTECTED, "protected", "this file is protected; give its passphrase" },
 };
 
 static const struct entry *find(int error)

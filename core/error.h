@@ -102,6 +102,17 @@ enum ckv_error {
     CKV_ERROR_REFUSED = -105,     /* the peer answered with an ERROR command */
     CKV_ERROR_HELLO_MAC = -106,   /* a modified HELLO not made with its client's hello key */
     CKV_ERROR_HELLO_CLOCK = -107, /* a modified HELLO outside the clock's window */
+
+    /*  A client's connection (node/curvekv.h)  */
+    CKV_ERROR_NO_SERVER = -122,     /* nothing listens at the endpoint */
+    CKV_ERROR_MECHANISM = -123,     /* the server is not set up for CURVE */
+    CKV_ERROR_HANDSHAKE = -124,     /* the server closed in the handshake, without a reason */
+    CKV_ERROR_CLOSED = -125,        /* the server closed the connection */
+    CKV_ERROR_PEER_TYPE = -126,     /* the server's socket type does not go with the client's */
+    CKV_ERROR_TURN = -127,          /* what this socket type cannot do, or cannot do now */
+    CKV_ERROR_NO_SECRET_KEY = -128, /* a certificate file without the client's secret key */
+    CKV_ERROR_NO_SERVER_KEY = -129, /* a certificate file without the server's public key */
+    CKV_ERROR_PROTECTED = -130,     /* a certificate file with a passphrase, and none given */
 };
 
 /*  The sentence for ERROR. Static storage; never NULL, also for numbers unknown here.  */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -49,6 +50,7 @@ struct ckv_arrivals {
 _Static_assert(sizeof(struct slot) == 1024, "a slot is sixteen cache lines");
 _Static_assert(sizeof(struct head) <= HEAD_SIZE, "the head is one page");
 _Static_assert(CKV_ARRIVAL_RECORD_MAX % 8 == 0, "a record is copied in words");
+_Static_assert(offsetof(struct ckv_record, client_public_key) % 8 == 0, "and compared in words");
 
 static const size_t file_size = HEAD_SIZE + SLOTS * sizeof(struct slot);
 
@@ -71,9 +73,10 @@ static int map(struct ckv_arrivals **self_p, int fd, int protection)
 }
 
 /*  Readers may have mapped it, so it is emptied slot by slot. A writer that was killed may have left a
-    slot odd, which is how one is left here that is begun: so all become even again.  */
+    slot odd: all become even.  */
 static void clear(struct ckv_arrivals *self)
 {
+    atomic_fetch_add(&self->head->left, 1);
     for (unsigned i = 0; i < SLOTS; i++) {
         uint64_t sequence = atomic_load(&self->slots[i].sequence);
         atomic_store(&self->slots[i].sequence, sequence | 1);
@@ -83,7 +86,6 @@ static void clear(struct ckv_arrivals *self)
     for (unsigned i = 0; i < SLOTS / 64; i++)
         atomic_store(&self->head->taken[i], 0);
     atomic_store(&self->head->count, 0);
-    atomic_fetch_add(&self->head->left, 1);
 }
 
 int ckv_arrivals_create(struct ckv_arrivals **self_p, const char *path)
@@ -159,6 +161,12 @@ uint64_t ckv_arrivals_left(const struct ckv_arrivals *self)
     return atomic_load_explicit(&self->head->left, memory_order_acquire);
 }
 
+int ckv_arrival_copy(struct ckv_arrival *self, const struct ckv_arrival *other)
+{
+    memcpy(self->record, other->record, other->view.record.size);
+    return ckv_certificate_parse(&self->view, self->record, other->view.record.size);
+}
+
 static void copy_out(const struct slot *slot, uint8_t *record, size_t size)
 {
     for (size_t at = 0; at < size; at += 8) {
@@ -170,6 +178,7 @@ static void copy_out(const struct slot *slot, uint8_t *record, size_t size)
 /*  Copies the record of SLOT. Returns false when there is none.  */
 static bool read_slot(const struct slot *slot, struct ckv_arrival *arrival)
 {
+    arrival->view.storage_key = ckv_octets(NULL, 0);
     for (int i = 0; i < TRIES; i++) {
         uint64_t before = atomic_load_explicit(&slot->sequence, memory_order_acquire);
         uint64_t size = atomic_load_explicit(&slot->size, memory_order_relaxed);
@@ -196,15 +205,41 @@ static bool is_taken(const struct ckv_arrivals *self, unsigned slot)
     return bits >> slot % 64 & 1;
 }
 
+/*  Whether SLOT has a record of STORAGE_KEY; copies it.  */
+static bool read_match(const struct ckv_arrivals *self, unsigned slot,
+                       struct ckv_octets storage_key, struct ckv_arrival *arrival)
+{
+    return is_taken(self, slot) && read_slot(&self->slots[slot], arrival) &&
+           ckv_octets_equal(arrival->view.storage_key, storage_key);
+}
+
 int ckv_arrivals_get(const struct ckv_arrivals *self, struct ckv_octets storage_key,
                      struct ckv_arrival *arrival)
 {
-    unsigned first = first_slot(self, storage_key);
-    for (unsigned i = first; i < first + CKV_ARRIVALS_WIDTH; i++)
-        if (is_taken(self, i) && read_slot(&self->slots[i], arrival) &&
-            ckv_octets_equal(arrival->view.storage_key, storage_key))
-            return CKV_OK;
-    return CKV_ERROR_NOT_FOUND;
+    unsigned first = first_slot(self, storage_key), end = first + CKV_ARRIVALS_WIDTH, i = first;
+    struct ckv_arrival other;
+    while (i < end && !read_match(self, i, storage_key, arrival))
+        i++;
+    if (i == end)
+        return CKV_ERROR_NOT_FOUND;
+    while (++i < end) /* a newer state has just come, and the older one is about to leave */
+        if (read_match(self, i, storage_key, &other) &&
+            ckv_certificate_compare(&other.view, &arrival->view) < 0 &&
+            ckv_arrival_copy(arrival, &other) != CKV_OK)
+            return CKV_ERROR_NOT_FOUND;
+    return CKV_OK;
+}
+
+/*  Whether SLOT may have the client public key: looked at in its place, before all is copied.  */
+static bool may_have_client(const struct slot *slot, const uint8_t client_public_key[32])
+{
+    enum { AT = offsetof(struct ckv_record, client_public_key) / 8 };
+    uint64_t wanted[4];
+    memcpy(wanted, client_public_key, sizeof(wanted));
+    for (int i = 0; i < 4; i++)
+        if (atomic_load_explicit(&slot->words[AT + i], memory_order_relaxed) != wanted[i])
+            return false;
+    return true;
 }
 
 int ckv_arrivals_find(const struct ckv_arrivals *self, const uint8_t client_public_key[32],
@@ -212,7 +247,8 @@ int ckv_arrivals_find(const struct ckv_arrivals *self, const uint8_t client_publ
 {
     while (*position < SLOTS) {
         unsigned slot = (*position)++;
-        if (is_taken(self, slot) && read_slot(&self->slots[slot], arrival) &&
+        if (is_taken(self, slot) && may_have_client(&self->slots[slot], client_public_key) &&
+            read_slot(&self->slots[slot], arrival) &&
             memcmp(arrival->view.client_public_key, client_public_key, 32) == 0)
             return CKV_OK;
     }
@@ -234,7 +270,7 @@ static void copy_in(struct slot *slot, struct ckv_octets record)
 static uint64_t write_slot(struct slot *slot, struct ckv_octets record)
 {
     uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
-    atomic_store_explicit(&slot->sequence, sequence + 1, memory_order_relaxed);
+    atomic_store_explicit(&slot->sequence, sequence + 1, memory_order_release);
     atomic_thread_fence(memory_order_release);
     copy_in(slot, record);
     atomic_store_explicit(&slot->size, record.size, memory_order_relaxed);
@@ -242,45 +278,58 @@ static uint64_t write_slot(struct slot *slot, struct ckv_octets record)
     return sequence + 2;
 }
 
-/*  The slot of the bucket that has STORAGE_KEY, else a free one, else SLOTS. *OLD is what it has.  */
-static unsigned choose_slot(const struct ckv_arrivals *self, struct ckv_octets storage_key,
-                            struct ckv_arrival *old)
+static uint64_t sequence_of(const struct ckv_arrivals *self, unsigned slot)
 {
-    unsigned first = first_slot(self, storage_key), chosen = SLOTS;
-    for (unsigned i = first; i < first + CKV_ARRIVALS_WIDTH; i++) {
-        if (!is_taken(self, i))
-            chosen = i;
-        else if (read_slot(&self->slots[i], old) &&
-                 ckv_octets_equal(old->view.storage_key, storage_key))
-            return i;
-    }
-    return chosen;
+    return atomic_load_explicit(&self->slots[slot].sequence, memory_order_relaxed);
 }
 
+static uint64_t ticket_of(unsigned slot, uint64_t sequence)
+{
+    return (uint64_t)slot << SEQUENCE_BITS | (sequence & ((UINT64_C(1) << SEQUENCE_BITS) - 1));
+}
+
+/*  What is in a bucket for a storage key.  */
+struct bucket {
+    unsigned free; /* a slot, or SLOTS */
+    unsigned held; /* the slot that has the storage key, or SLOTS */
+};
+
+static struct bucket look_into(const struct ckv_arrivals *self, struct ckv_octets storage_key,
+                               struct ckv_arrival *held)
+{
+    struct bucket bucket = { SLOTS, SLOTS };
+    unsigned first = first_slot(self, storage_key);
+    for (unsigned i = first; i < first + CKV_ARRIVALS_WIDTH; i++)
+        if (!is_taken(self, i))
+            bucket.free = i;
+        else if (bucket.held == SLOTS && read_match(self, i, storage_key, held))
+            bucket.held = i;
+    return bucket;
+}
+
+/*  A slot that is taken is never written: a reader who was overtaken there for long, or by a writer that
+    was killed, would have to answer with what was before.  */
 uint64_t ckv_arrivals_enter(struct ckv_arrivals *self, const struct ckv_certificate *certificate)
 {
-    struct ckv_arrival old;
+    struct ckv_arrival held;
     if (certificate->record.size > CKV_ARRIVAL_RECORD_MAX)
         return 0;
-    unsigned slot = choose_slot(self, certificate->storage_key, &old);
-    if (slot == SLOTS)
+    struct bucket bucket = look_into(self, certificate->storage_key, &held);
+    if (bucket.free == SLOTS ||
+        (bucket.held != SLOTS && ckv_certificate_compare(certificate, &held.view) >= 0))
         return 0;
-    bool is_new = !is_taken(self, slot);
-    if (!is_new && ckv_certificate_compare(certificate, &old.view) >= 0)
-        return 0;
-    uint64_t sequence = write_slot(&self->slots[slot], certificate->record);
-    if (is_new) {
-        atomic_fetch_or(&self->head->taken[slot / 64], UINT64_C(1) << slot % 64);
-        atomic_fetch_add(&self->head->count, 1);
-    }
-    return (uint64_t)slot << SEQUENCE_BITS | (sequence & ((UINT64_C(1) << SEQUENCE_BITS) - 1));
+    uint64_t sequence = write_slot(&self->slots[bucket.free], certificate->record);
+    atomic_fetch_or(&self->head->taken[bucket.free / 64], UINT64_C(1) << bucket.free % 64);
+    atomic_fetch_add(&self->head->count, 1);
+    if (bucket.held != SLOTS)
+        ckv_arrivals_leave(self, ticket_of(bucket.held, sequence_of(self, bucket.held)));
+    return ticket_of(bucket.free, sequence);
 }
 
 void ckv_arrivals_leave(struct ckv_arrivals *self, uint64_t ticket)
 {
     unsigned slot = (unsigned)(ticket >> SEQUENCE_BITS) % SLOTS;
-    uint64_t sequence = atomic_load_explicit(&self->slots[slot].sequence, memory_order_relaxed);
-    if (!ticket || ((sequence ^ ticket) & ((UINT64_C(1) << SEQUENCE_BITS) - 1)))
+    if (!ticket || ticket != ticket_of(slot, sequence_of(self, slot)))
         return;
     atomic_fetch_add(&self->head->left, 1); /* first: who misses it below looks again */
     atomic_fetch_and(&self->head->taken[slot / 64], ~(UINT64_C(1) << slot % 64));

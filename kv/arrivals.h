@@ -40,6 +40,9 @@ struct ckv_arrival {
     uint8_t record[CKV_ARRIVAL_RECORD_MAX];
 };
 
+/*  Makes SELF a copy of OTHER. Returns CKV_OK; OTHER was read already.  */
+int ckv_arrival_copy(struct ckv_arrival *self, const struct ckv_arrival *other);
+
 /*  Makes the file PATH, or clears the one that is there, and maps it for writing. Space on the disk
     is reserved, so that no write to the map can fail. Returns CKV_ERROR_DISK_FULL, CKV_ERROR_IO,
     CKV_ERROR_PERMISSION, CKV_ERROR_MEMORY.  */
@@ -51,7 +54,8 @@ int ckv_arrivals_open(struct ckv_arrivals **self_p, const char *path);
 /*  Unmaps; the file stays. A NULL *SELF_P is allowed.  */
 void ckv_arrivals_close(struct ckv_arrivals **self_p);
 
-/*  Enters a verified record, in the place of an older state of it that is there. Returns what ckv_arrivals_leave takes, or 0 when there was no room or nothing new.
+/*  Enters a verified record. What is there under its storage key and would give way to it in merging
+    leaves. Returns what ckv_arrivals_leave takes, or 0 when there was no room or nothing new.
     One thread at a time, for both.  */
 uint64_t ckv_arrivals_enter(struct ckv_arrivals *self, const struct ckv_certificate *certificate);
 

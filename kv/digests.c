@@ -1,6 +1,7 @@
 #include "kv/digests.h"
 #include "kv/engine.h"
 
+#include <limits.h>
 #include <sodium.h>
 #include <stdlib.h>
 
@@ -10,7 +11,7 @@ _Static_assert(CKV_RANGES == 1 << 14, "ranges are 14 bits of the hash");
 
 /*  The row of CKV_KV_STATE that says that the digests are there.  */
 static const char digests_row[] = "digests";
-static const uint8_t format = 1;
+static const uint8_t format = 2;
 
 /*  A change, in a row of changes: range 2 octets, what is added to its digest.  */
 enum { CHANGE_SIZE = 2 + CKV_DIGEST_SIZE };
@@ -31,8 +32,8 @@ struct ckv_digests {
     uint16_t ranges[CKV_RANGES]; /* that changed */
     unsigned count;
     uint64_t next;    /* number of a row of changes */
-    unsigned pending; /* changes in the store, and what their rows cost; after an abort this may be
-                         wrong, and they are added later or sooner */
+    unsigned pending; /* changes in the store, and what their rows cost; too high after an abort */
+    bool cramped;     /* no room is taken for changes: they go where the digests are */
 };
 
 unsigned ckv_kv_range_of(const struct ckv_kv *self, struct ckv_octets storage_key)
@@ -146,52 +147,133 @@ static int write_changes(struct ckv_kv_txn *txn)
                                       ckv_octets(value, (size_t)self->count * CHANGE_SIZE));
 }
 
-/*  Deletes the rows whose keys are greater than AFTER. A key that was given ends with each.  */
-static int drop_rows(struct ckv_kv_txn *txn, struct ckv_octets after)
+/*  Adds to the digests of ROW what CHANGES has for its ranges.  */
+static int add_to_row(struct ckv_kv_txn *txn, unsigned row, const struct ckv_digest *changes)
 {
     const struct ckv_kv_engine *engine = txn->kv->engine;
-    struct ckv_octets key = after, value;
-    int rc;
-    while ((rc = engine->table_next(txn, CKV_KV_DIGESTS, &key, &value)) == CKV_OK) {
-        rc = engine->table_del(txn, CKV_KV_DIGESTS, key);
-        if (rc != CKV_OK)
-            return rc;
-        key = after;
+    uint8_t key = (uint8_t)row, value[ROW_SIZE] = { 0 };
+    struct ckv_octets old;
+    int rc = engine->table_get(txn, CKV_KV_DIGESTS, ckv_octets(&key, 1), &old);
+    if (rc == CKV_OK && old.size != ROW_SIZE)
+        return CKV_ERROR_STORE;
+    if (rc == CKV_OK)
+        memcpy(value, old.data, ROW_SIZE);
+    else if (rc != CKV_ERROR_NOT_FOUND)
+        return rc;
+    for (size_t i = 0; i < CKV_DIGEST_ROW_RANGES; i++) {
+        struct ckv_digest digest = ckv_digest_get(value + i * CKV_DIGEST_SIZE);
+        ckv_digest_add(&digest, changes[(size_t)row * CKV_DIGEST_ROW_RANGES + i], 1);
+        ckv_digest_put(value + i * CKV_DIGEST_SIZE, digest);
     }
-    txn->kv->digests->pending = 0;
-    return rc == CKV_ERROR_NOT_FOUND ? CKV_OK : rc;
+    return engine->table_put(txn, CKV_KV_DIGESTS, ckv_octets(&key, 1),
+                             ckv_octets(value, sizeof(value)));
 }
 
-static int write_row(struct ckv_kv_txn *txn, const struct ckv_digest_table *table, unsigned row)
+/*  The same for all rows in which one of COUNT RANGES lies.  */
+static int add_to_rows(struct ckv_kv_txn *txn, const struct ckv_digest *changes,
+                       const uint16_t *ranges, unsigned count)
 {
-    const struct ckv_digest *digests = &table->ranges[(size_t)row * CKV_DIGEST_ROW_RANGES];
-    uint8_t key = (uint8_t)row, value[ROW_SIZE];
-    for (size_t i = 0; i < CKV_DIGEST_ROW_RANGES; i++)
-        ckv_digest_put(value + i * CKV_DIGEST_SIZE, digests[i]);
-    return txn->kv->engine->table_put(txn, CKV_KV_DIGESTS, ckv_octets(&key, 1),
-                                      ckv_octets(value, sizeof(value)));
-}
-
-/*  Adds all changes, those in the store and the transaction's, to the digests.  */
-static int add_changes(struct ckv_kv_txn *txn)
-{
-    struct ckv_digests *self = txn->kv->digests;
-    struct ckv_digest_table *table = malloc(sizeof(*table));
-    int rc = table ? ckv_kv_digests(txn, table) : CKV_ERROR_MEMORY;
-    for (unsigned i = 0; rc == CKV_OK && i < self->count; i++)
-        ckv_digest_add(&table->ranges[self->ranges[i]], self->changes[self->ranges[i]], 1);
+    bool touched[CKV_DIGEST_ROWS] = { false };
+    int rc = CKV_OK;
+    for (unsigned i = 0; i < count; i++)
+        touched[ranges[i] / CKV_DIGEST_ROW_RANGES] = true;
     for (unsigned row = 0; rc == CKV_OK && row < CKV_DIGEST_ROWS; row++)
-        rc = write_row(txn, table, row);
-    free(table);
-    return rc == CKV_OK ? drop_rows(txn, ckv_octets(&before_changes, 1)) : rc;
+        if (touched[row])
+            rc = add_to_row(txn, row, changes);
+    return rc;
 }
 
 int ckv_digests_flush(struct ckv_kv_txn *txn)
 {
     const struct ckv_digests *self = txn->kv->digests;
-    if (!self->count)
-        return CKV_OK;
-    return self->pending + self->count > CHANGES_MAX ? add_changes(txn) : write_changes(txn);
+    int rc = CKV_OK;
+    if (self->cramped || self->count > CHANGES_MAX)
+        rc = add_to_rows(txn, self->changes, self->ranges, self->count);
+    else if (self->count)
+        rc = write_changes(txn);
+    ckv_digests_begin(txn); /* what was written is not to be written again */
+    return rc;
+}
+
+/*  ---- changes that have piled up ----  */
+
+/*  Takes the oldest row of changes out of the store, and adds it to CHANGES. Returns what it weighs, or
+    an error.  */
+static int take_oldest(struct ckv_kv_txn *txn, struct ckv_digests *changes)
+{
+    const struct ckv_kv_engine *engine = txn->kv->engine;
+    struct ckv_octets key = ckv_octets(&before_changes, 1), value;
+    uint8_t name[CHANGES_KEY_SIZE];
+    int rc = engine->table_next(txn, CKV_KV_DIGESTS, &key, &value);
+    if (rc != CKV_OK)
+        return rc;
+    if (key.size != CHANGES_KEY_SIZE || !is_changes(value))
+        return CKV_ERROR_STORE;
+    for (size_t at = 0; at < value.size; at += CHANGE_SIZE)
+        ckv_digest_add(take(changes, ckv_get16(value.data + at)),
+                       ckv_digest_get(value.data + at + 2), 1);
+    int weight = (int)(value.size / CHANGE_SIZE) + ROW_COST;
+    memcpy(name, key.data, sizeof(name)); /* the key is the store's, which is about to change */
+    rc = engine->table_del(txn, CKV_KV_DIGESTS, ckv_octets(name, sizeof(name)));
+    return rc == CKV_OK ? weight : rc;
+}
+
+/*  Adds the changes of the ROWS oldest rows to the digests. *WEIGHT is what they weighed.  */
+static int add_oldest(struct ckv_kv_txn *txn, unsigned rows, unsigned *weight)
+{
+    struct ckv_digests *changes = calloc(1, sizeof(*changes));
+    int rc = changes ? 1 : CKV_ERROR_MEMORY;
+    *weight = 0;
+    for (unsigned i = 0; rc > 0 && i < rows; i++) {
+        rc = take_oldest(txn, changes);
+        *weight += rc > 0 ? (unsigned)rc : 0;
+    }
+    if (rc > 0 || rc == CKV_ERROR_NOT_FOUND)
+        rc = add_to_rows(txn, changes->changes, changes->ranges, changes->count);
+    free(changes);
+    return rc;
+}
+
+/*  In a transaction of its own.  */
+static int settle(struct ckv_kv *kv, unsigned rows)
+{
+    struct ckv_kv_txn *txn;
+    unsigned weight;
+    int rc = ckv_kv_begin(kv, CKV_KV_WRITE, &txn);
+    if (rc != CKV_OK)
+        return rc;
+    rc = add_oldest(txn, rows, &weight);
+    if (rc == CKV_OK)
+        rc = kv->engine->commit(txn);
+    else
+        kv->engine->abort(txn);
+    if (rc == CKV_OK)
+        kv->digests->pending = weight < kv->digests->pending ? kv->digests->pending - weight : 0;
+    return rc;
+}
+
+/*  Whether there is not much room left.  */
+static bool is_cramped(struct ckv_kv *kv)
+{
+    enum { SPARE = 2 << 20 };
+    struct ckv_kv_stats stats;
+    return kv->engine->stats(kv, &stats) != CKV_OK || stats.bytes + SPARE >= stats.max_size;
+}
+
+/*  Takes what has piled up out of the store, a few rows at a time where there is no room for more.  */
+void ckv_digests_settle(struct ckv_kv *kv)
+{
+    enum { A_FEW = 4 };
+    struct ckv_digests *self = kv->digests;
+    if (self->pending > CHANGES_MAX && !self->cramped)
+        self->cramped = settle(kv, UINT_MAX) != CKV_OK || is_cramped(kv);
+    if (self->cramped && self->pending)
+        settle(kv, A_FEW);
+}
+
+void ckv_digests_cramp(struct ckv_kv *kv)
+{
+    kv->digests->cramped = true;
 }
 
 /*  ---- walking ----  */
@@ -287,11 +369,25 @@ static int count_record(void *argument, unsigned range, const struct ckv_certifi
     return ckv_digests_change(argument, certificate, NULL);
 }
 
+static int drop_all(struct ckv_kv_txn *txn)
+{
+    const struct ckv_kv_engine *engine = txn->kv->engine;
+    struct ckv_octets key, value;
+    for (;;) {
+        key = ckv_octets(NULL, 0);
+        int rc = engine->table_next(txn, CKV_KV_DIGESTS, &key, &value);
+        if (rc == CKV_OK)
+            rc = engine->table_del(txn, CKV_KV_DIGESTS, key);
+        if (rc != CKV_OK)
+            return rc == CKV_ERROR_NOT_FOUND ? CKV_OK : rc;
+    }
+}
+
 static int count_all(struct ckv_kv_txn *txn)
 {
     struct ckv_ranges all;
     memset(&all, 0xff, sizeof(all));
-    int rc = drop_rows(txn, ckv_octets(NULL, 0));
+    int rc = drop_all(txn);
     if (rc == CKV_OK)
         rc = walk_all(txn, &all, count_record, txn);
     if (rc != CKV_OK)
@@ -300,21 +396,28 @@ static int count_all(struct ckv_kv_txn *txn)
                             ckv_octets(&format, sizeof(format)));
 }
 
-static bool has_digests(struct ckv_kv_txn *txn)
+/*  CKV_ERROR_NOT_FOUND also for digests of another form, which are counted anew.  */
+static int find_digests(struct ckv_kv_txn *txn)
 {
     struct ckv_octets value;
-    return ckv_kv_table_get(txn, CKV_KV_STATE, ckv_octets_text(digests_row), &value) == CKV_OK;
+    int rc = ckv_kv_table_get(txn, CKV_KV_STATE, ckv_octets_text(digests_row), &value);
+    if (rc == CKV_OK && !ckv_octets_equal(value, ckv_octets(&format, sizeof(format))))
+        rc = CKV_ERROR_NOT_FOUND;
+    return rc;
 }
 
 /*  Goes on where whoever had the store before has stopped.  */
-static void count_changes(struct ckv_digests *self, struct ckv_kv_txn *txn)
+static int count_changes(struct ckv_digests *self, struct ckv_kv_txn *txn)
 {
     struct ckv_octets key = ckv_octets(&before_changes, 1), value;
-    while (ckv_kv_table_next(txn, CKV_KV_DIGESTS, &key, &value) == CKV_OK &&
-           key.size == CHANGES_KEY_SIZE) {
+    int rc;
+    while ((rc = ckv_kv_table_next(txn, CKV_KV_DIGESTS, &key, &value)) == CKV_OK) {
+        if (key.size != CHANGES_KEY_SIZE)
+            return CKV_ERROR_STORE;
         self->next = ckv_get64(key.data + 1) + 1;
         self->pending += (unsigned)(value.size / CHANGE_SIZE) + ROW_COST;
     }
+    return rc == CKV_ERROR_NOT_FOUND ? CKV_OK : rc;
 }
 
 int ckv_digests_open(struct ckv_kv *kv)
@@ -326,11 +429,13 @@ int ckv_digests_open(struct ckv_kv *kv)
     int rc = ckv_kv_begin(kv, CKV_KV_READ, &txn);
     if (rc != CKV_OK)
         return rc;
-    bool present = has_digests(txn);
-    count_changes(kv->digests, txn);
+    int found = find_digests(txn);
+    if (found == CKV_OK)
+        rc = count_changes(kv->digests, txn);
     ckv_kv_abort(&txn);
-    if (present)
-        return CKV_OK;
+    kv->digests->cramped = is_cramped(kv);
+    if (found != CKV_ERROR_NOT_FOUND)
+        return found == CKV_OK ? rc : found;
     rc = ckv_kv_begin(kv, CKV_KV_WRITE, &txn);
     if (rc != CKV_OK)
         return rc;

@@ -10,8 +10,9 @@
 
     Digests rest in the side table CKV_KV_DIGESTS, and change in the transaction that changes their
     records. A read transaction sees digests and records of one moment. A small transaction adds one
-    row, the changes of its ranges; when changes have piled up, or for a large one, they are added to
-    the digests themselves, 64 ranges a row. Storage keys are spread over all rows: to change those
+    row, the changes of its ranges; when changes have piled up they are added to the digests
+    themselves, 64 ranges a row, in a transaction of their own, whose failure costs nobody a change;
+    those of a large transaction, or in a store that is nearly full, are added at once. Storage keys are spread over all rows: to change those
     each time would write as many pages as the records' index does, a quarter of what a commit
     writes (measured, 30 registrations a commit).
 */
@@ -130,5 +131,12 @@ void ckv_digests_begin(struct ckv_kv_txn *txn);
 int ckv_digests_change(struct ckv_kv_txn *txn, const struct ckv_certificate *certificate,
                        const struct ckv_digest *before);
 int ckv_digests_flush(struct ckv_kv_txn *txn);
+
+/*  After a commit: adds the changes that have piled up, if it is time.  */
+void ckv_digests_settle(struct ckv_kv *kv);
+
+/*  There was no room for something: from now on changes are added to the digests where they are, which
+    takes none, and what has piled up makes room little by little.  */
+void ckv_digests_cramp(struct ckv_kv *kv);
 
 #endif

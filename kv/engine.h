@@ -10,6 +10,7 @@
 #include "kv/arrivals.h"
 #include "kv/digests.h"
 #include "kv/kv.h"
+#include <stdatomic.h>
 
 struct ckv_kv_engine {
     const char *name;
@@ -68,7 +69,9 @@ struct ckv_kv {
     uint8_t
         index_key[CKV_INDEX_KEY_SIZE]; /* kv.c's from the options, unless the store has another */
     struct ckv_digests *digests;       /* kv.c's; NULL when opened for reading only */
-    struct ckv_arrivals *arrivals;     /* kv.c's; may be NULL */
+    _Atomic(struct ckv_arrivals *) arrivals; /* kv.c's; may be NULL, and may come later */
+    char *arrivals_path;                     /* kv.c's; NULL: there are never any */
+    atomic_uint looks_for_arrivals;
 };
 
 struct ckv_kv_txn {
@@ -77,9 +80,10 @@ struct ckv_kv_txn {
     int failed; /* kv.c's: a change that failed; the transaction cannot commit any more */
 
     /*  kv.c's, of transactions that read.  */
-    bool holds_snapshot, sees_arrivals;
-    uint64_t arrivals_left;     /* how many had left before the snapshot was taken */
-    struct ckv_kv_copy *copies; /* of arrivals, for the views that were given */
+    bool holds_snapshot, sees_arrivals, copied;
+    uint64_t arrivals_left;               /* how many had left before the snapshot was taken */
+    uint8_t copy[CKV_ARRIVAL_RECORD_MAX]; /* of an arrival, for a view that was given */
+    struct ckv_kv_copy *copies;           /* of further ones */
 };
 
 extern const struct ckv_kv_engine ckv_kv_lmdb;

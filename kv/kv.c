@@ -1,9 +1,12 @@
 #include "kv/engine.h"
 
 #include "core/storage_key.h"
+#include "kv/log.h"
+
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char arrivals_name[] = "certificates.arrivals";
 
@@ -23,17 +26,44 @@ static const struct ckv_kv_engine *find_engine(const char *name)
 }
 
 /*  Without a place for arrivals the store goes on: they are read when they are stored.  */
-static void open_arrivals(struct ckv_kv *self, const struct ckv_kv_options *options)
+static int open_arrivals(struct ckv_kv *self, const struct ckv_kv_options *options)
 {
-    char *path;
-    if (self->engine->in_memory ||
-        asprintf(&path, "%s/%s", options->directory, arrivals_name) < 0)
-        return;
-    if (options->read_only)
-        ckv_arrivals_open(&self->arrivals, path);
-    else
-        ckv_arrivals_create(&self->arrivals, path);
-    free(path);
+    struct ckv_arrivals *arrivals = NULL;
+    if (self->engine->in_memory)
+        return CKV_OK;
+    if (asprintf(&self->arrivals_path, "%s/%s", options->directory, arrivals_name) < 0) {
+        self->arrivals_path = NULL;
+        return CKV_ERROR_MEMORY;
+    }
+    int rc = options->read_only ? ckv_arrivals_open(&arrivals, self->arrivals_path)
+                                : ckv_arrivals_create(&arrivals, self->arrivals_path);
+    atomic_store(&self->arrivals, arrivals);
+    if (rc != CKV_OK && !options->read_only) {
+        ckv_log(CKV_LOG_WARNING,
+                "%s: %s; what other nodes register will be resolved when it is on the disk",
+                self->arrivals_path, ckv_strerror(rc));
+        unlink(self->arrivals_path); /* what an earlier node left is not to be believed */
+    }
+    return CKV_OK;
+}
+
+/*  NULL when there is no place for them. A process that only reads may have opened the store before the
+    node did, and looks again now and then.  */
+static struct ckv_arrivals *arrivals_of(struct ckv_kv *self)
+{
+    enum { LOOK_EVERY = 4096 };
+    struct ckv_arrivals *arrivals = atomic_load_explicit(&self->arrivals, memory_order_acquire);
+    struct ckv_arrivals *found, *none = NULL;
+    if (arrivals || !self->arrivals_path || self->digests ||
+        atomic_fetch_add_explicit(&self->looks_for_arrivals, 1, memory_order_relaxed) %
+                LOOK_EVERY !=
+            LOOK_EVERY - 1 ||
+        ckv_arrivals_open(&found, self->arrivals_path) != CKV_OK)
+        return arrivals;
+    if (atomic_compare_exchange_strong(&self->arrivals, &none, found))
+        return found;
+    ckv_arrivals_close(&found); /* another thread was first */
+    return none;
 }
 
 int ckv_kv_open(struct ckv_kv **self_p, const char *engine, const struct ckv_kv_options *options)
@@ -48,8 +78,8 @@ int ckv_kv_open(struct ckv_kv **self_p, const char *engine, const struct ckv_kv_
     if (rc == CKV_OK && !options->read_only)
         rc = ckv_digests_open(*self_p);
     if (rc == CKV_OK)
-        open_arrivals(*self_p, options);
-    else
+        rc = open_arrivals(*self_p, options);
+    if (rc != CKV_OK)
         ckv_kv_close(self_p);
     return rc;
 }
@@ -61,7 +91,9 @@ void ckv_kv_close(struct ckv_kv **self_p)
     if (!self)
         return;
     ckv_digests_close(self);
-    ckv_arrivals_close(&self->arrivals);
+    struct ckv_arrivals *arrivals = atomic_load(&self->arrivals);
+    ckv_arrivals_close(&arrivals);
+    free(self->arrivals_path);
     self->engine->close(self);
 }
 
@@ -85,11 +117,19 @@ static void drop_copies(struct ckv_kv_txn *txn)
         txn->copies = copy->next;
         free(copy);
     }
+    txn->copied = false;
+}
+
+/*  How many arrivals have left; asked before a snapshot is taken.  */
+static uint64_t count_left(struct ckv_kv *self)
+{
+    struct ckv_arrivals *arrivals = arrivals_of(self);
+    return arrivals ? ckv_arrivals_left(arrivals) : 0;
 }
 
 int ckv_kv_begin(struct ckv_kv *self, enum ckv_kv_mode mode, struct ckv_kv_txn **txn_p)
 {
-    uint64_t left = self->arrivals ? ckv_arrivals_left(self->arrivals) : 0;
+    uint64_t left = count_left(self);
     *txn_p = NULL;
     if (mode != CKV_KV_READ && mode != CKV_KV_RESOLVE && mode != CKV_KV_WRITE)
         return CKV_ERROR_ARGUMENT;
@@ -97,7 +137,7 @@ int ckv_kv_begin(struct ckv_kv *self, enum ckv_kv_mode mode, struct ckv_kv_txn *
     if (rc != CKV_OK)
         return rc;
     (*txn_p)->holds_snapshot = true;
-    (*txn_p)->sees_arrivals = mode == CKV_KV_RESOLVE && self->arrivals;
+    (*txn_p)->sees_arrivals = mode == CKV_KV_RESOLVE;
     (*txn_p)->arrivals_left = left;
     if (mode == CKV_KV_WRITE)
         ckv_digests_begin(*txn_p);
@@ -117,8 +157,9 @@ int ckv_kv_renew(struct ckv_kv_txn *txn)
 {
     if (txn->mode != CKV_KV_READ)
         return CKV_ERROR_ARGUMENT;
+    ckv_kv_reset(txn);
     if (txn->sees_arrivals)
-        txn->arrivals_left = ckv_arrivals_left(txn->kv->arrivals);
+        txn->arrivals_left = count_left(txn->kv);
     int rc = txn->kv->engine->renew(txn);
     txn->holds_snapshot = rc == CKV_OK;
     return rc;
@@ -128,39 +169,58 @@ int ckv_kv_refresh(struct ckv_kv_txn *txn)
 {
     const struct ckv_kv_engine *engine = txn->kv->engine;
     if (txn->mode == CKV_KV_READ && txn->holds_snapshot && engine->is_newest) {
-        uint64_t left = txn->sees_arrivals ? ckv_arrivals_left(txn->kv->arrivals) : 0;
+        uint64_t left = txn->sees_arrivals ? count_left(txn->kv) : 0;
         if (engine->is_newest(txn)) {
             drop_copies(txn);
             txn->arrivals_left = left;
             return CKV_OK;
         }
     }
-    ckv_kv_reset(txn);
     return ckv_kv_renew(txn);
+}
+
+static bool is_full(int rc)
+{
+    return rc == CKV_ERROR_STORE_FULL || rc == CKV_ERROR_DISK_FULL;
+}
+
+/*  Ends TXN without applying anything. What had no room finds some the next time, if there can be any. */
+static void undo(struct ckv_kv_txn *txn)
+{
+    struct ckv_kv *self = txn->kv;
+    bool was_full = is_full(txn->failed);
+    drop_copies(txn);
+    self->engine->abort(txn);
+    if (was_full)
+        ckv_digests_cramp(self);
 }
 
 int ckv_kv_commit(struct ckv_kv_txn **txn_p)
 {
     struct ckv_kv_txn *txn = *txn_p;
-    int failed = txn->failed;
-    if (txn->mode == CKV_KV_WRITE && failed == CKV_OK)
-        failed = ckv_digests_flush(txn);
-    if (txn->mode == CKV_KV_READ || failed != CKV_OK) {
-        ckv_kv_abort(txn_p);
-        return failed;
-    }
+    struct ckv_kv *self = txn->kv;
     *txn_p = NULL;
-    return txn->kv->engine->commit(txn);
+    if (txn->mode == CKV_KV_WRITE && txn->failed == CKV_OK)
+        txn->failed = ckv_digests_flush(txn);
+    int rc = txn->failed;
+    if (txn->mode == CKV_KV_READ || rc != CKV_OK) {
+        undo(txn);
+        return rc;
+    }
+    rc = self->engine->commit(txn);
+    if (rc == CKV_OK)
+        ckv_digests_settle(self);
+    else if (is_full(rc))
+        ckv_digests_cramp(self);
+    return rc;
 }
 
 void ckv_kv_abort(struct ckv_kv_txn **txn_p)
 {
     struct ckv_kv_txn *txn = *txn_p;
     *txn_p = NULL;
-    if (!txn)
-        return;
-    drop_copies(txn);
-    txn->kv->engine->abort(txn);
+    if (txn)
+        undo(txn);
 }
 
 /*  A change that failed may have been half done: the transaction remembers, takes no others, and
@@ -204,22 +264,30 @@ static int get_stored(struct ckv_kv_txn *txn, struct ckv_octets storage_key,
     return rc;
 }
 
-static bool has_arrivals(const struct ckv_kv_txn *txn)
+/*  The arrivals that TXN sees, if there are any.  */
+static struct ckv_arrivals *seen_by(const struct ckv_kv_txn *txn)
 {
-    return txn->sees_arrivals && ckv_arrivals_any(txn->kv->arrivals);
+    struct ckv_arrivals *arrivals =
+        txn->sees_arrivals ? atomic_load_explicit(&txn->kv->arrivals, memory_order_acquire) : NULL;
+    return arrivals && ckv_arrivals_any(arrivals) ? arrivals : NULL;
 }
 
-/*  Makes VIEW one that lives as long as the transaction's.  */
+/*  Makes VIEW one that lives as long as the transaction's: the first without asking for memory.  */
 static int keep_copy(struct ckv_kv_txn *txn, struct ckv_certificate *view)
 {
     struct ckv_octets record = view->record;
-    struct ckv_kv_copy *copy = malloc(sizeof(*copy) + record.size);
-    if (!copy)
-        return CKV_ERROR_MEMORY;
-    memcpy(copy->record, record.data, record.size);
-    copy->next = txn->copies;
-    txn->copies = copy;
-    return view_record(ckv_octets(copy->record, record.size), view);
+    uint8_t *octets = txn->copy;
+    if (txn->copied) {
+        struct ckv_kv_copy *copy = malloc(sizeof(*copy) + record.size);
+        if (!copy)
+            return CKV_ERROR_MEMORY;
+        copy->next = txn->copies;
+        txn->copies = copy;
+        octets = copy->record;
+    }
+    txn->copied = true;
+    memcpy(octets, record.data, record.size);
+    return view_record(ckv_octets(octets, record.size), view);
 }
 
 /*  FOUND is what the snapshot said of STORAGE_KEY, and VIEW what it has. Takes an arrival instead, if
@@ -227,10 +295,11 @@ static int keep_copy(struct ckv_kv_txn *txn, struct ckv_certificate *view)
 static int get_arrival(struct ckv_kv_txn *txn, struct ckv_octets storage_key, int found,
                        struct ckv_certificate *view)
 {
+    const struct ckv_arrivals *arrivals = seen_by(txn);
     struct ckv_arrival arrival;
-    if (found != CKV_OK && found != CKV_ERROR_NOT_FOUND)
+    if (!arrivals || (found != CKV_OK && found != CKV_ERROR_NOT_FOUND))
         return found;
-    if (ckv_arrivals_get(txn->kv->arrivals, storage_key, &arrival) != CKV_OK ||
+    if (ckv_arrivals_get(arrivals, storage_key, &arrival) != CKV_OK ||
         (found == CKV_OK && ckv_certificate_compare(&arrival.view, view) >= 0))
         return found;
     *view = arrival.view;
@@ -241,8 +310,7 @@ int ckv_kv_get(struct ckv_kv_txn *txn, struct ckv_octets storage_key, struct ckv
 {
     if (!is_storage_key(storage_key))
         return CKV_ERROR_NOT_FOUND;
-    int rc = get_stored(txn, storage_key, view);
-    return has_arrivals(txn) ? get_arrival(txn, storage_key, rc, view) : rc;
+    return get_arrival(txn, storage_key, get_stored(txn, storage_key, view), view);
 }
 
 /*  Storage keys are unique, so no two certificates are equally good, and every node chooses the
@@ -290,8 +358,7 @@ static int consider_stored(struct ckv_kv_txn *txn, const uint8_t *client_public_
         if (view_record(record, &candidate) != CKV_OK ||
             !has_client_key(&candidate, client_public_key))
             return CKV_ERROR_DAMAGED;
-        if (has_arrivals(txn))
-            newest = get_arrival(txn, candidate.storage_key, CKV_OK, &candidate);
+        newest = get_arrival(txn, candidate.storage_key, CKV_OK, &candidate);
         if (newest == CKV_OK && has_client_key(&candidate, client_public_key))
             consider(choice, &candidate);
     }
@@ -302,10 +369,12 @@ static int consider_stored(struct ckv_kv_txn *txn, const uint8_t *client_public_
 static int consider_arrivals(struct ckv_kv_txn *txn, const uint8_t *client_public_key,
                              struct choice *choice)
 {
+    const struct ckv_arrivals *arrivals = seen_by(txn);
     struct ckv_arrival arrival;
     struct ckv_certificate standing;
     unsigned position = 0;
-    while (ckv_arrivals_find(txn->kv->arrivals, client_public_key, &position, &arrival) == CKV_OK) {
+    while (arrivals &&
+           ckv_arrivals_find(arrivals, client_public_key, &position, &arrival) == CKV_OK) {
         int rc = ckv_kv_get(txn, arrival.view.storage_key, &standing);
         if (rc != CKV_OK && rc != CKV_ERROR_NOT_FOUND)
             return rc;
@@ -320,7 +389,7 @@ int ckv_kv_find(struct ckv_kv_txn *txn, const uint8_t client_public_key[32],
 {
     struct choice choice = { .made = false };
     int rc = consider_stored(txn, client_public_key, &choice);
-    if (rc == CKV_OK && has_arrivals(txn))
+    if (rc == CKV_OK)
         rc = consider_arrivals(txn, client_public_key, &choice);
     if (rc != CKV_OK)
         return rc;
@@ -332,7 +401,8 @@ int ckv_kv_find(struct ckv_kv_txn *txn, const uint8_t client_public_key[32],
     who looked after it left did not see it.  */
 static bool is_overtaken(const struct ckv_kv_txn *txn)
 {
-    return txn->sees_arrivals && ckv_arrivals_left(txn->kv->arrivals) != txn->arrivals_left;
+    struct ckv_arrivals *arrivals = atomic_load_explicit(&txn->kv->arrivals, memory_order_acquire);
+    return txn->sees_arrivals && arrivals && ckv_arrivals_left(arrivals) != txn->arrivals_left;
 }
 
 int ckv_kv_resolve(struct ckv_kv_txn *txn, struct ckv_octets storage_key,
@@ -370,13 +440,43 @@ int ckv_kv_next(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_certifica
 
 uint64_t ckv_kv_enter_arrival(struct ckv_kv *self, const struct ckv_certificate *certificate)
 {
-    return self->arrivals ? ckv_arrivals_enter(self->arrivals, certificate) : 0;
+    struct ckv_arrivals *arrivals = atomic_load(&self->arrivals);
+    return arrivals ? ckv_arrivals_enter(arrivals, certificate) : 0;
 }
 
 void ckv_kv_leave_arrival(struct ckv_kv *self, uint64_t ticket)
 {
-    if (self->arrivals)
-        ckv_arrivals_leave(self->arrivals, ticket);
+    struct ckv_arrivals *arrivals = atomic_load(&self->arrivals);
+    if (arrivals)
+        ckv_arrivals_leave(arrivals, ticket);
+}
+
+/*  Merges one; *REVISION becomes its revision, if that is higher.  */
+static int merge_arrival(struct ckv_kv_txn *txn, const struct ckv_certificate *view,
+                         uint64_t *revision)
+{
+    if (view->revision > *revision)
+        *revision = view->revision;
+    int rc = ckv_kv_merge(txn, view);
+    return rc < 0 ? rc : CKV_OK;
+}
+
+int ckv_kv_merge_arrivals(struct ckv_kv_txn *txn, struct ckv_octets storage_key,
+                          const uint8_t *client_public_key, uint64_t *revision)
+{
+    const struct ckv_arrivals *arrivals = atomic_load(&txn->kv->arrivals);
+    struct ckv_arrival arrival;
+    unsigned position = 0;
+    int rc = CKV_OK;
+    *revision = 0;
+    if (!arrivals || !ckv_arrivals_any(arrivals))
+        return CKV_OK;
+    if (storage_key.size && ckv_arrivals_get(arrivals, storage_key, &arrival) == CKV_OK)
+        rc = merge_arrival(txn, &arrival.view, revision);
+    while (rc == CKV_OK && client_public_key &&
+           ckv_arrivals_find(arrivals, client_public_key, &position, &arrival) == CKV_OK)
+        rc = merge_arrival(txn, &arrival.view, revision);
+    return rc;
 }
 
 /*  ---- merging ----  */

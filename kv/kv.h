@@ -136,6 +136,12 @@ int ckv_kv_next(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_certifica
 uint64_t ckv_kv_enter_arrival(struct ckv_kv *self, const struct ckv_certificate *certificate);
 void ckv_kv_leave_arrival(struct ckv_kv *self, uint64_t ticket);
 
+/*  In a write transaction: merges what has arrived under STORAGE_KEY (empty: none) and with
+    CLIENT_PUBLIC_KEY (NULL: none), so that a change is made to what can be resolved. *REVISION is the
+    highest of theirs, or 0. Errors of ckv_kv_merge.  */
+int ckv_kv_merge_arrivals(struct ckv_kv_txn *txn, struct ckv_octets storage_key,
+                          const uint8_t *client_public_key, uint64_t *revision);
+
 /*  What became of a record given to ckv_kv_merge.  */
 enum ckv_kv_merged {
     CKV_KV_NEW = 1,   /* no record had its storage key */

@@ -52,8 +52,8 @@ static void count_batch(struct ckv_writer *self, uint64_t writes)
     pthread_mutex_unlock(&self->lock);
 }
 
-/*  Runs a batch and answers it. One that failed is run again write by write: those that fit go in,
-    and each of the others learns its own reason.  */
+/*  Runs a batch and answers it. One that failed is run again write by write, also one of a single write:
+    those that fit go in, and each of the others learns its own reason.  */
 static void finish_batch(struct ckv_writer *self, struct ckv_write *first)
 {
     uint64_t count = 0;
@@ -68,14 +68,12 @@ static void finish_batch(struct ckv_writer *self, struct ckv_write *first)
     for (struct ckv_write *write = first, *next; write; write = next) {
         next = write->next;
         write->next = NULL;
-        if (rc != CKV_OK && count > 1) {
+        if (rc != CKV_OK) {
             int alone = run_batch(self, write);
             if (alone == CKV_OK)
                 count_batch(self, 1);
             else
                 write->rc = alone;
-        } else if (rc != CKV_OK) {
-            write->rc = rc;
         }
         write->done(write, write->rc);
     }

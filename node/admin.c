@@ -670,13 +670,13 @@ static bool serve_one(struct ckv_admin *self)
 }
 
 /*  Reads the signal. Returns its number, or 0 for one that was dealt with here.  */
-static int take_signal(int signals)
+static int take_signal(struct ckv_admin *self, int signals)
 {
     struct signalfd_siginfo info;
     if (read(signals, &info, sizeof(info)) != sizeof(info))
         return 0;
     if (info.ssi_signo == SIGHUP) {
-        ckv_log(CKV_LOG_INFO, "SIGHUP: this node has no configuration to read again");
+        self->parts.reload(self->parts.reload_argument);
         return 0;
     }
     return (int)info.ssi_signo;
@@ -713,7 +713,7 @@ int ckv_admin_run(struct ckv_admin *self, int signals)
         if (items[0].revents)
             finish_all(self);
         if (!stop && items[1].revents)
-            stop = take_signal(signals);
+            stop = take_signal(self, signals);
         if (listens && items[2].revents)
             serve_some(self);
     }

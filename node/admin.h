@@ -23,9 +23,11 @@ struct ckv_admin_parts {
     struct ckv_writer *writer;
     struct ckv_replicator *replicator; /* NULL: a node alone */
     struct ckv_outbox *outbox;
-    struct ckv_gateway *gateway; /* NULL: none in this process */
-    const char *name;            /* of the node, for status */
-    const char *cluster;         /* of the cluster, for certificate files */
+    struct ckv_gateway *gateway;    /* NULL: none in this process */
+    const char *name;               /* of the node, for status */
+    const char *cluster;            /* of the cluster, for certificate files */
+    void (*reload)(void *argument); /* on SIGHUP */
+    void *reload_argument;
 };
 
 /*  Binds the endpoint of the data directory, mode 0600. Errors: CKV_ERROR_PATH,

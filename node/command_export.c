@@ -1,5 +1,6 @@
 /*  export: all records as a dump, from the node or from its store.  */
 #include "kv/system.h"
+#include "node/command.h"
 #include "node/keyfile.h"
 #include "node/source.h"
 

@@ -8,6 +8,7 @@
 #include "core/time.h"
 #include "core/z85.h"
 #include "node/client.h"
+#include "node/command.h"
 #include "node/dump.h"
 #include "node/keyfile.h"
 #include "node/present.h"

@@ -4,6 +4,7 @@
 #include "core/z85.h"
 #include "node/client.h"
 #include "node/keyfile.h"
+#include "node/passphrase.h"
 #include "node/present.h"
 
 #include <sodium.h>

@@ -20,6 +20,7 @@
 enum { NODE_NAME_MAX = CKV_NODE_NAME_MAX, LOG_LENGTH_DEFAULT = 1000000, LOG_LENGTH_MIN = 16 };
 
 struct node {
+    const struct ckv_arguments *arguments;
     struct ckv_datadir datadir;
     struct ckv_kv *kv;
     struct ckv_registry registry;
@@ -93,6 +94,42 @@ static int start_replication(struct node *self, const struct ckv_arguments *argu
     return rc == CKV_OK ? ckv_replicator_new(&self->replicator, &options) : rc;
 }
 
+/*  Reads the first line of FILE.  */
+static int read_password(struct ckv_url *url, const char *path)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return errno == ENOENT ? CKV_ERROR_NO_FILE : ckv_system_error(errno);
+    bool whole = fgets(url->password, sizeof(url->password), file) != NULL &&
+                 (strchr(url->password, '\n') || feof(file));
+    fclose(file);
+    url->password[strcspn(url->password, "\r\n")] = 0;
+    return whole && url->password[0] ? CKV_OK : CKV_ERROR_PASSWORD_FILE;
+}
+
+/*  SIGHUP: the one file that is read while a node runs.  */
+static void reload(void *argument)
+{
+    struct node *self = argument;
+    const char *path = self->arguments->redis_password_file;
+    struct ckv_url *url;
+    if (!path) {
+        ckv_log(CKV_LOG_INFO, "SIGHUP: there is no --redis-password-file to read again");
+        return;
+    }
+    int rc = ckv_url_new(&url, ckv_octets_text(self->arguments->redis));
+    if (rc == CKV_OK)
+        rc = read_password(url, path);
+    if (rc != CKV_OK) {
+        ckv_url_destroy(&url);
+        ckv_log(CKV_LOG_ERROR, "SIGHUP: %s: %s; the password stays as it was", path,
+                ckv_strerror(rc));
+        return;
+    }
+    ckv_replicator_set_password(self->replicator, url);
+    ckv_log(CKV_LOG_INFO, "SIGHUP: %s was read; its password is for the next connection", path);
+}
+
 /*  OPTIONS is NULL for a node without a gateway.  */
 static int start_gateway(struct node *self, struct ckv_gateway_options *options)
 {
@@ -131,6 +168,8 @@ static int start_services(struct node *self, const struct ckv_arguments *argumen
         .gateway = self->gateway,
         .name = arguments->node,
         .cluster = arguments->cluster,
+        .reload = reload,
+        .reload_argument = self,
     };
     return ckv_admin_new(&self->admin, &parts);
 }
@@ -173,7 +212,7 @@ static void announce(const struct node *self)
 static int run_node(const struct ckv_arguments *arguments, uint64_t max_size, uint64_t log_length,
                     struct ckv_url *url, struct ckv_gateway_options *gateway)
 {
-    struct node self = { .signals = take_signals(), .url = url };
+    struct node self = { .arguments = arguments, .signals = take_signals(), .url = url };
     char blame[CKV_PATH_MAX];
     int rc = ckv_datadir_open(&self.datadir, arguments->data, arguments->cluster_key, blame);
     if (rc == CKV_ERROR_NO_STORE) /* what is absent is a directory or a key file, not a store */
@@ -228,19 +267,6 @@ static void blot_out(const char *text)
     struct ckv_octets password = ckv_url_password(ckv_octets_text(text));
     if (password.size)
         memset((char *)(uintptr_t)password.data, '*', password.size);
-}
-
-/*  Reads the first line of FILE.  */
-static int read_password(struct ckv_url *url, const char *path)
-{
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return errno == ENOENT ? CKV_ERROR_NO_FILE : ckv_system_error(errno);
-    bool whole = fgets(url->password, sizeof(url->password), file) != NULL &&
-                 (strchr(url->password, '\n') || feof(file));
-    fclose(file);
-    url->password[strcspn(url->password, "\r\n")] = 0;
-    return whole && url->password[0] ? CKV_OK : CKV_ERROR_PASSWORD_FILE;
 }
 
 /*  Reads --redis, and the password from its file. Sets *URL to NULL for a node alone.  */
@@ -346,7 +372,7 @@ const struct ckv_command ckv_command_serve = {
         "  --gateway ENDPOINT   run a gateway, too: see 'curvekv gateway "
         "--help'\n" CKV_GATEWAY_OPTION_HELP "\n"
         "Runs in the foreground and logs to standard error. SIGTERM and SIGINT finish what\n"
-        "was begun, then stop it.\n"
+        "was begun, then stop it; SIGHUP reads the password file again.\n"
         "\n"
         "Examples:\n"
         "  curvekv serve\n"

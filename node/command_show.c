@@ -3,6 +3,7 @@
 #include "core/time.h"
 #include "core/z85.h"
 #include "node/keyfile.h"
+#include "node/passphrase.h"
 #include "node/present.h"
 
 #include <sodium.h>

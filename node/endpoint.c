@@ -39,7 +39,8 @@ static bool is_port(const char *text, bool listens)
            (listens || atoi(text) > 0);
 }
 
-static int look_up(struct ckv_endpoint *self, const char *host, const char *port)
+static int look_up(struct ckv_endpoint *all, size_t max, size_t *count, const char *host,
+                   const char *port)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *found;
     if (!host)
@@ -47,13 +48,18 @@ static int look_up(struct ckv_endpoint *self, const char *host, const char *port
     hints.ai_family = host ? AF_UNSPEC : AF_INET;
     if (getaddrinfo(host, port, &hints, &found) != 0)
         return CKV_ERROR_HOST;
-    memcpy(&self->address, found->ai_addr, found->ai_addrlen);
-    self->size = found->ai_addrlen;
+    *count = 0;
+    for (const struct addrinfo *each = found; each && *count < max; each = each->ai_next) {
+        struct ckv_endpoint *self = &all[(*count)++];
+        memcpy(&self->address, each->ai_addr, each->ai_addrlen);
+        self->size = each->ai_addrlen;
+    }
     freeaddrinfo(found);
     return CKV_OK;
 }
 
-static int read_tcp(struct ckv_endpoint *self, const char *text, bool listens)
+static int read_tcp(struct ckv_endpoint *all, size_t max, size_t *count, const char *text,
+                    bool listens)
 {
     char host[HOST_MAX + 1];
     const char *port = strrchr(text, ':'), *begin = text;
@@ -69,17 +75,30 @@ static int read_tcp(struct ckv_endpoint *self, const char *text, bool listens)
     port = listens && strcmp(port + 1, "*") == 0 ? "0" : port + 1;
     if (!is_port(port, listens))
         return CKV_ERROR_ENDPOINT;
-    return look_up(self, listens && strcmp(host, "*") == 0 ? NULL : host, port);
+    return look_up(all, max, count, listens && strcmp(host, "*") == 0 ? NULL : host, port);
+}
+
+static int read_text(struct ckv_endpoint *all, size_t max, size_t *count, const char *text,
+                     bool listens)
+{
+    memset(all, 0, max * sizeof(*all));
+    *count = 1;
+    if (strncmp(text, "ipc://", 6) == 0)
+        return read_ipc(all, text + 6);
+    if (strncmp(text, "tcp://", 6) == 0)
+        return read_tcp(all, max, count, text + 6, listens);
+    return CKV_ERROR_ENDPOINT;
 }
 
 int ckv_endpoint_read(struct ckv_endpoint *self, const char *text, bool listens)
 {
-    memset(self, 0, sizeof(*self));
-    if (strncmp(text, "ipc://", 6) == 0)
-        return read_ipc(self, text + 6);
-    if (strncmp(text, "tcp://", 6) == 0)
-        return read_tcp(self, text + 6, listens);
-    return CKV_ERROR_ENDPOINT;
+    size_t count;
+    return read_text(self, 1, &count, text, listens);
+}
+
+int ckv_endpoint_read_all(struct ckv_endpoint *all, size_t max, size_t *count, const char *text)
+{
+    return read_text(all, max, count, text, false);
 }
 
 bool ckv_endpoint_is_ipc(const struct ckv_endpoint *self)
@@ -196,7 +215,10 @@ int ckv_endpoint_connect(const struct ckv_endpoint *self, int *fd, bool *connect
     *connecting = connect(*fd, (const struct sockaddr *)&self->address, self->size) != 0;
     if (!*connecting || errno == EINPROGRESS)
         return CKV_OK;
+    int number = errno;
     close(*fd);
     *fd = -1;
-    return CKV_ERROR_NOT_REACHABLE;
+    if (number == EAGAIN)
+        return CKV_ERROR_TIMEOUT;
+    return number == EACCES ? CKV_ERROR_PERMISSION : CKV_ERROR_NOT_REACHABLE;
 }

@@ -27,6 +27,10 @@ struct ckv_endpoint {
     more than 107 octets.  */
 int ckv_endpoint_read(struct ckv_endpoint *self, const char *text, bool listens);
 
+/*  The same for those who connect, with up to MAX of a host's addresses, 1 or more, in the order to try
+    them in.  */
+int ckv_endpoint_read_all(struct ckv_endpoint *all, size_t max, size_t *count, const char *text);
+
 bool ckv_endpoint_is_ipc(const struct ckv_endpoint *self);
 
 /*  Writes it with a terminating zero into TEXT and returns TEXT.  */
@@ -44,8 +48,9 @@ int ckv_endpoint_listen(struct ckv_endpoint *self, int *fd);
 void ckv_endpoint_remove(const struct ckv_endpoint *self);
 
 /*  Begins to connect, and sets *FD. With *CONNECTING it is going to be connected when it becomes
-    writable and SO_ERROR says 0, else it is already. Returns CKV_ERROR_NOT_REACHABLE when nobody listens there now, or CKV_ERROR_IO, also
-    for want of descriptors.  */
+    writable and SO_ERROR says 0, else it is already. Returns CKV_ERROR_NOT_REACHABLE when nobody
+    listens there now, CKV_ERROR_TIMEOUT when the queue of a unix socket is full just now,
+    CKV_ERROR_PERMISSION, or CKV_ERROR_IO, also for want of descriptors.  */
 int ckv_endpoint_connect(const struct ckv_endpoint *self, int *fd, bool *connecting);
 
 #endif

@@ -1,12 +1,13 @@
-/*  keyfile: certificate files on the disk, and the passphrases that protect them.  */
+/*  keyfile: certificate files on the disk.  */
 #ifndef CKV_KEYFILE_H
 #define CKV_KEYFILE_H
 
 #include "core/certfile.h"
-#include "node/command.h"
 #include <sys/types.h>
 
-enum { CKV_PASSPHRASE_MAX = 1024 };
+/*  Reads up to CAPACITY octets of PATH, which need not be a certificate file. Errors: CKV_ERROR_NO_FILE,
+    CKV_ERROR_PERMISSION, CKV_ERROR_IO.  */
+int ckv_keyfile_read_text(const char *path, char *text, size_t capacity, size_t *size);
 
 /*  Reads the certificate file PATH. Errors are those of ckv_certfile_read, and CKV_ERROR_NO_FILE,
     CKV_ERROR_PERMISSION, CKV_ERROR_IO. SELF holds secrets: wipe it.  */
@@ -38,13 +39,5 @@ int ckv_keyfile_commit(struct ckv_keyfile *self, mode_t mode, bool force);
 
 /*  Closes the file. Unless it has its name, nothing of it stays.  */
 void ckv_keyfile_drop(struct ckv_keyfile *self);
-
-/*  Whether ARGUMENTS ask for a passphrase.  */
-bool ckv_passphrase_wanted(const struct ckv_arguments *arguments);
-
-/*  Gets the passphrase: the first line of --passphrase-file, or asked on the terminal, twice when
-    TWICE. Complains itself: returns an enum ckv_exit. Wipe PASSPHRASE.  */
-int ckv_passphrase_get(const struct ckv_arguments *arguments, bool twice,
-                       char passphrase[CKV_PASSPHRASE_MAX]);
 
 #endif

@@ -86,6 +86,16 @@ int ckv_registry_witness(struct ckv_registry *self, struct ckv_kv_txn *txn, uint
                             ckv_octets(value, sizeof(value)));
 }
 
+/*  Before anything is looked at to be changed: what has come from other nodes and can be resolved is
+    there, and this node's next revisions are higher.  */
+static int catch_up(struct ckv_registry *self, struct ckv_kv_txn *txn,
+                    struct ckv_octets storage_key, const uint8_t *client_public_key)
+{
+    uint64_t revision;
+    int rc = ckv_kv_merge_arrivals(txn, storage_key, client_public_key, &revision);
+    return rc == CKV_OK && revision ? ckv_registry_witness(self, txn, revision) : rc;
+}
+
 static void keep_record(struct ckv_registered *registered, struct ckv_octets record)
 {
     memcpy(registered->record, record.data, record.size);
@@ -94,11 +104,14 @@ static void keep_record(struct ckv_registered *registered, struct ckv_octets rec
 
 /*  Refuses a client public key that has a certificate other than the one of EXCEPT which is active and
     has not expired, or with ONLY_UNKNOWN any other.  */
-static int check_client_key(struct ckv_kv_txn *txn, struct ckv_registered *registered,
-                            struct ckv_octets except, bool only_unknown, uint64_t now)
+static int check_client_key(struct ckv_registry *self, struct ckv_kv_txn *txn,
+                            struct ckv_registered *registered, struct ckv_octets except,
+                            bool only_unknown, uint64_t now)
 {
     struct ckv_certificate found;
-    int rc = ckv_kv_find(txn, registered->client_public_key, &found);
+    int rc = catch_up(self, txn, ckv_octets(NULL, 0), registered->client_public_key);
+    if (rc == CKV_OK)
+        rc = ckv_kv_find(txn, registered->client_public_key, &found);
     if (rc == CKV_ERROR_NOT_FOUND)
         return CKV_OK;
     if (rc != CKV_OK)
@@ -125,7 +138,9 @@ static int choose_storage_key(struct ckv_registry *self, struct ckv_kv_txn *txn,
                                certificate->server_public_key, certificate->organisation,
                                certificate->number);
     for (int i = 0; i < INCREMENTS_MAX; i++) {
-        int rc = ckv_kv_get(txn, ckv_storage_key_octets(storage_key), &found);
+        int rc = catch_up(self, txn, ckv_storage_key_octets(storage_key), NULL);
+        if (rc == CKV_OK)
+            rc = ckv_kv_get(txn, ckv_storage_key_octets(storage_key), &found);
         if (rc != CKV_OK)
             return rc == CKV_ERROR_NOT_FOUND ? CKV_OK : rc;
         if (chosen)
@@ -180,8 +195,8 @@ int ckv_registry_register(struct ckv_registry *self, struct ckv_kv_txn *txn,
     };
     int rc = ckv_certificate_check(&certificate);
     if (rc == CKV_OK)
-        rc =
-            check_client_key(txn, registered, ckv_octets(NULL, 0), registration->only_unknown, now);
+        rc = check_client_key(self, txn, registered, ckv_octets(NULL, 0),
+                              registration->only_unknown, now);
     if (rc == CKV_OK)
         rc = choose_storage_key(self, txn, registration, &certificate, &storage_key);
     if (rc == CKV_OK)
@@ -194,10 +209,13 @@ int ckv_registry_register(struct ckv_registry *self, struct ckv_kv_txn *txn,
 }
 
 /*  Copies what is stored under STORAGE_KEY into *COPY, so that a view of it outlives the change. */
-static int get_copy(struct ckv_kv_txn *txn, struct ckv_octets storage_key,
-                    uint8_t copy[CKV_RECORD_MAX], struct ckv_certificate *view)
+static int get_copy(struct ckv_registry *self, struct ckv_kv_txn *txn,
+                    struct ckv_octets storage_key, uint8_t copy[CKV_RECORD_MAX],
+                    struct ckv_certificate *view)
 {
-    int rc = ckv_kv_get(txn, storage_key, view);
+    int rc = catch_up(self, txn, storage_key, NULL);
+    if (rc == CKV_OK)
+        rc = ckv_kv_get(txn, storage_key, view);
     if (rc != CKV_OK)
         return rc;
     memcpy(copy, view->record.data, view->record.size);
@@ -210,7 +228,7 @@ int ckv_registry_revoke(struct ckv_registry *self, struct ckv_kv_txn *txn,
 {
     uint8_t copy[CKV_RECORD_MAX], secret[32];
     struct ckv_certificate certificate;
-    int rc = get_copy(txn, storage_key, copy, &certificate);
+    int rc = get_copy(self, txn, storage_key, copy, &certificate);
     if (rc != CKV_OK)
         return rc;
     if (certificate.state == CKV_STATE_REVOKED) {
@@ -255,7 +273,7 @@ int ckv_registry_rotate(struct ckv_registry *self, struct ckv_kv_txn *txn,
 {
     uint8_t copy[CKV_RECORD_MAX];
     struct ckv_certificate certificate;
-    int rc = get_copy(txn, storage_key, copy, &certificate);
+    int rc = get_copy(self, txn, storage_key, copy, &certificate);
     if (rc == CKV_OK)
         rc = ckv_certificate_verify(&certificate, self->cluster_key);
     if (rc == CKV_OK && certificate.state == CKV_STATE_REVOKED)
@@ -265,7 +283,7 @@ int ckv_registry_rotate(struct ckv_registry *self, struct ckv_kv_txn *txn,
     turn_keys(self, rotation, &certificate, registered);
     rc = ckv_certificate_check(&certificate);
     if (rc == CKV_OK)
-        rc = check_client_key(txn, registered, certificate.storage_key, false, now);
+        rc = check_client_key(self, txn, registered, certificate.storage_key, false, now);
     if (rc == CKV_OK)
         rc = next_revision(self, txn, now, &certificate.revision);
     if (rc != CKV_OK)

@@ -144,7 +144,7 @@ static struct entries *gathering(struct ckv_replicator *self)
         return self->gathered;
     self->gathered = ckv_entries_new(self);
     if (self->gathered) {
-        self->gathered->before = self->position;
+        self->gathered->before = self->gathered->after = self->position;
         self->gathered->since_ms = ckv_clock_monotonic();
     }
     return self->gathered;
@@ -220,7 +220,7 @@ static void take_entry(struct ckv_replicator *self, uint64_t sequence, struct ck
             return;
         }
         bool readable = own && message.type == CKV_MESSAGE_RECORD;
-        if (!own && !from_log && message.type == CKV_MESSAGE_RECORD)
+        if (!own && message.type == CKV_MESSAGE_RECORD && (!from_log || self->falls_behind))
             readable = make_readable(self, &batch->items[batch->count - 1], &certificate);
         batch->hidden = batch->hidden || !readable;
         batch->notify = batch->notify || (message.flags & CKV_MESSAGE_NOTIFY);
@@ -395,14 +395,36 @@ static void say_applied(struct ckv_replicator *self)
     ckv_buffer_clear(&buffer);
 }
 
-static void fall_back(struct ckv_replicator *self, int rc)
+/*  What could be resolved stays so, though it was not stored: until all is.  */
+static void keep_arrivals(struct ckv_replicator *self, struct entries *batch)
+{
+    for (size_t i = 0; batch && i < batch->count; i++) {
+        uint64_t *kept = &self->kept[self->kept_count++ % KEPT_MAX];
+        ckv_kv_leave_arrival(self->options.kv, *kept); /* the oldest, when there are too many */
+        *kept = batch->items[i].arrival;
+        batch->items[i].arrival = 0;
+    }
+}
+
+static void leave_arrivals(struct ckv_replicator *self)
+{
+    for (size_t i = 0; i < self->kept_count && i < KEPT_MAX; i++) {
+        ckv_kv_leave_arrival(self->options.kv, self->kept[i]);
+        self->kept[i] = 0;
+    }
+    self->kept_count = 0;
+}
+
+static void fall_back(struct ckv_replicator *self, struct entries *batch, int rc)
 {
     if (rc != CKV_ERROR_POSITION)
         ckv_log(CKV_LOG_WARNING, "entries of the log were not stored, and will be read again: %s",
                 ckv_strerror(rc));
+    keep_arrivals(self, batch);
+    keep_arrivals(self, self->gathered);
     ckv_entries_free(self->gathered);
     self->gathered = NULL;
-    self->filling = true;
+    self->filling = self->falls_behind = true;
     self->fill_at_ms = ckv_clock_monotonic() + RETRY_MS;
 }
 
@@ -416,11 +438,14 @@ void ckv_apply_written(struct ckv_replicator *self, struct entries *batch)
     } else if (rc == CKV_OK) {
         self->applied = batch->after;
         self->counters.applied += batch->count;
+        self->falls_behind = self->falls_behind && (self->filling || self->batches);
+        if (!self->falls_behind)
+            leave_arrivals(self);
         if (batch->notify && atomic_load(&self->live))
             say_applied(self);
         ckv_register_spread(self);
     } else {
-        fall_back(self, rc);
+        fall_back(self, batch, rc);
     }
     /*  What was behind a failed write fails, too; when all is back, what is stored is the truth.  */
     if (self->batches == 0 && !self->gathered &&

@@ -45,8 +45,7 @@ void ckv_away(struct ckv_replicator *self)
     ckv_channel_close(&self->channel);
     drop_pending(self);
     ckv_repair_drop(self);
-    ckv_entries_free(self->gathered);
-    self->gathered = NULL;
+    ckv_apply_submit(self); /* what waited for company */
     ckv_register_take(self);
     settle(self);
     answer_all(&self->waiting, CKV_ACK_LOCAL);

@@ -173,12 +173,25 @@ static int join(struct ckv_replicator *self)
     return rc == CKV_OK ? read_confirmed(self) : rc;
 }
 
+/*  The one that was given last, if any was.  */
+static void take_password(struct ckv_replicator *self)
+{
+    pthread_mutex_lock(&self->lock);
+    struct ckv_url *newer = self->newer;
+    self->newer = NULL;
+    pthread_mutex_unlock(&self->lock);
+    if (newer)
+        memcpy(self->options.url->password, newer->password, sizeof(newer->password));
+    ckv_url_destroy(&newer);
+}
+
 int ckv_connect(struct ckv_replicator *self)
 {
     if (atomic_load(&self->refused)) {
         snprintf(self->reason, sizeof(self->reason), "%s", ckv_strerror(CKV_ERROR_NODE_ID));
         return CKV_ERROR_NODE_ID;
     }
+    take_password(self);
     int rc = ckv_channel_open(&self->channel, self->options.url, &self->names, self->reason);
     if (rc != CKV_OK)
         return rc;

@@ -30,10 +30,10 @@
 #ifndef CKV_MESSAGE_H
 #define CKV_MESSAGE_H
 
+#include "core/buffer.h"
 #include "core/certificate.h"
 #include "core/cluster_key.h"
 #include "kv/digests.h"
-#include "replication/buffer.h"
 #include <stdbool.h>
 
 enum ckv_message_type {

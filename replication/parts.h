@@ -21,6 +21,7 @@ enum {
     REPAIRING_MAX = 2 * 1048576, /* octets of a repair at the writer; what a commit dirties is much
                                     more, since records in the order of their hashes touch every
                                     page of the indexes */
+    KEPT_MAX = 1024,             /* arrivals of entries that could not be stored */
     APPLYING_MAX = 16 * 1048576, /* octets at the writer; beyond that, Redis waits */
 };
 
@@ -83,6 +84,7 @@ struct ckv_replicator {
     pthread_mutex_t lock; /* over mailbox and status */
     struct mailbox mailbox;
     struct ckv_replication_status status;
+    struct ckv_url *newer; /* has a new password; or NULL */
 
     /*  All below is the thread's own.  */
     struct ckv_kv_txn *txn; /* for reading */
@@ -109,6 +111,8 @@ struct ckv_replicator {
     uint64_t probed_head;         /* what the last probe said */
     uint64_t fill_at_ms;          /* not before, after a failed write */
     struct entries *gathered;
+    uint64_t kept[KEPT_MAX]; /* what makes entries readable that could not be stored */
+    size_t kept_count;
     size_t applying;              /* octets at the writer */
     struct ckv_announcement said; /* last */
 
@@ -128,12 +132,13 @@ struct ckv_replicator {
     bool instance_set;
     bool members_differ; /* a peer knows others */
     bool filling, fill_asked;
+    bool falls_behind; /* a write failed, and what it was about is not all stored yet */
     bool alone; /* it has waited for others in vain: a new node may begin an epoch by itself */
     atomic_bool stop, live, refused; /* other threads read these */
 };
 
 /*  replicator.c  */
-void ckv_parts_posted(struct ckv_replicator *self); /* under the lock, which it gives back */
+void ckv_parts_posted(struct ckv_replicator *self); /* holding the lock, which it gives back */
 void ckv_parts_break(struct ckv_replicator *self, const char *reason);
 int ckv_parts_command(struct ckv_replicator *self, struct pending *pending, int argc,
                       const char **argv, const size_t *sizes);

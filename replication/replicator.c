@@ -15,11 +15,10 @@ enum { TICK_MS = 50, STEADY_MS = 5000 };
     all that lie in the mailbox when the thread takes it.  */
 void ckv_parts_posted(struct ckv_replicator *self)
 {
-    bool announced = self->mailbox.announced;
+    if (!self->mailbox.announced)
+        ckv_replicator_wake(self); /* while the lock is held: after it, SELF may be gone */
     self->mailbox.announced = true;
     pthread_mutex_unlock(&self->lock);
-    if (!announced)
-        ckv_replicator_wake(self);
 }
 
 void ckv_parts_break(struct ckv_replicator *self, const char *reason)
@@ -88,7 +87,8 @@ void ckv_parts_announce(struct ckv_replicator *self, bool asks)
     if (!ckv_parts_refresh(self))
         return;
     /*  Digest and position of one moment.  */
-    ckv_kv_digest_root(self->txn, &root);
+    if (ckv_kv_digest_root(self->txn, &root) != CKV_OK)
+        root = self->said.digest; /* without memory, what was said last */
     ckv_position_get(&applied, self->txn);
     ckv_kv_reset(self->txn);
     ckv_kv_stats(self->options.kv, &stats);
@@ -431,6 +431,15 @@ static void tick(struct ckv_replicator *self)
     ckv_parts_publish_status(self);
 }
 
+/*  How long to wait for something to happen, in ms.  */
+static int patience(const struct ckv_replicator *self)
+{
+    if (!self->gathered)
+        return TICK_MS;
+    uint64_t held_ms = ckv_clock_monotonic() - self->gathered->since_ms;
+    return held_ms < HOLD_MS ? (int)(HOLD_MS - held_ms) : 0;
+}
+
 static void live(struct ckv_replicator *self)
 {
     int wants_out = 0;
@@ -447,7 +456,7 @@ static void live(struct ckv_replicator *self)
               .events = (short)(POLLIN | (wants_out ? POLLOUT : 0)) },
             { .fd = self->channel.subscription->fd, .events = listens ? POLLIN : 0 },
         };
-        if (poll(items, 3, self->gathered ? HOLD_MS : TICK_MS) < 0 && errno != EINTR)
+        if (poll(items, 3, patience(self)) < 0 && errno != EINTR)
             break;
         if (items[1].revents & (POLLIN | POLLERR | POLLHUP))
             receive(self, self->channel.commands, take_reply);
@@ -576,11 +585,21 @@ void ckv_replicator_destroy(struct ckv_replicator **self_p)
         ckv_kv_abort(&self->txn);
     if (self->wake >= 0)
         close(self->wake);
+    ckv_url_destroy(&self->newer);
     pthread_mutex_destroy(&self->lock);
     free(self);
 }
 
 /*  ---- from other threads ----  */
+
+void ckv_replicator_set_password(struct ckv_replicator *self, struct ckv_url *url)
+{
+    pthread_mutex_lock(&self->lock);
+    struct ckv_url *older = self->newer;
+    self->newer = url;
+    pthread_mutex_unlock(&self->lock);
+    ckv_url_destroy(&older);
+}
 
 void ckv_replicator_wake(struct ckv_replicator *self)
 {

@@ -114,6 +114,10 @@ struct ckv_repair_progress {
     uint64_t records;
 };
 
+/*  Takes URL and uses its password from the next connection on; the rest of it counts for nothing. Any
+    thread.  */
+void ckv_replicator_set_password(struct ckv_replicator *self, struct ckv_url *url);
+
 /*  How it is; a copy, a few tenths of a second old at most.  */
 struct ckv_replication_status {
     enum ckv_replication_state state;

@@ -17,6 +17,7 @@ process id, and its directory removed. The command under test is $CURVEKV.
 """
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,6 +25,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -392,6 +394,46 @@ class Redis:
             self.kill()
 
 
+class Aged:
+    """The way to a real Redis on which it passes for one of version 4, the last without streams: Debian
+    has none so old. Changes what INFO says, octet for octet, and nothing else."""
+
+    def __init__(self, redis):
+        self.redis = redis
+        self.socket = redis.socket + ".aged"
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.socket)
+        self.listener.listen()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"unix://{self.socket}"
+
+    def accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            far = socket.socket(socket.AF_UNIX)
+            far.connect(self.redis.socket)
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self.carry, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def carry(source, sink):
+        try:
+            while octets := source.recv(65536):
+                sink.sendall(re.sub(rb"redis_version:[0-9]", b"redis_version:4", octets))
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def end(self):
+        self.listener.close()
+
+
 # ---- the place ----
 
 class Place:
@@ -418,6 +460,11 @@ class Place:
         redis = Redis(self, name, options)
         self.at_end.append(redis.end)
         return redis.start() if start else redis
+
+    def aged(self, redis):
+        aged = Aged(redis)
+        self.at_end.append(aged.end)
+        return aged
 
     def cluster_key(self):
         path = self.path("cluster.key")

@@ -315,6 +315,23 @@ def what_others_changed_is_resolved_before_it_is_on_the_disk(place):
 
 
 @test
+def what_a_node_resolves_it_also_revokes_rotates_and_does_not_register_again(place):
+    a, b = place.cluster(place.redis().url, "a", "b")
+    admins = a.admin(), b.admin()
+    for number in range(60):
+        client = random_key()
+        lacks(admins[0].call("register", client_public_key=client, organisation="X"), "error")
+        found = until(lambda: admins[1].call("resolve", client_public_key=client).get("certificate"),
+                      "the other node resolves it")
+        equal(admins[1].call("register", client_public_key=client).get("error"),
+              "client_key_taken")
+        lacks(admins[1].call(("revoke", "rotate")[number % 2], storage_key=found["storage_key"]),
+              "error")
+    settle([a, b])
+    equal(records(a), records(b))
+
+
+@test
 def another_cluster_key_and_a_copied_directory_are_refused(place):
     redis = place.redis()
     a, b = place.cluster(redis.url, "a", "b")
@@ -356,11 +373,35 @@ def what_is_wrong_with_redis_is_said_in_a_sentence(place):
     full = place.redis("--maxmemory", "1", name="full")
     starved = place.member(full.url, "g")
     contains(until(lambda: starved.replication()["reason"], "a reason"), "out of memory")
-    for served in (node, wrong, reader, absent, starved):
+    old = place.member(place.aged(place.redis(name="old")).url, "h")
+    contains(until(lambda: old.replication()["reason"], "a reason"), "Redis 4", "has no streams",
+             "version 5 or later")
+    contains(old.log(), "has no streams")
+    for served in (node, wrong, reader, absent, starved, old):
         served.done("register", "--number", "1", "--out", place.path("x.cert"), "--force")
     node.stop()
     run("serve", "--data", place.path("z"), "--redis", "rediss://x").ended(REFUSED, "TLS")
     run("serve", "--data", place.path("z"), "--redis", "http://x").ended(REFUSED, "redis://")
+
+
+@test
+def a_password_that_changed_is_read_again_on_sighup(place):
+    redis = place.redis("--requirepass", "first")
+    path = write(place.path("pw"), "first\n", 0o600)
+    node = place.member(redis.url, "a", "--redis-password-file", path)
+    until(lambda: node.replication()["state"] == "live", "the first password")
+    subprocess.run(["redis-cli", "-s", redis.socket, "-a", "first", "CONFIG", "SET", "requirepass",
+                    "second"], capture_output=True, check=True)
+    subprocess.run(["redis-cli", "-s", redis.socket, "-a", "second", "CLIENT", "KILL", "TYPE",
+                    "normal"], capture_output=True, check=True)
+    until(lambda: "refuses this" in node.replication()["reason"], "the password is refused")
+    write(path, "")
+    node.process.send_signal(signal.SIGHUP)
+    until(lambda: "the password stays as it was" in node.log(), "an empty file is refused")
+    write(path, "second\n")
+    node.process.send_signal(signal.SIGHUP)
+    until(lambda: node.replication()["state"] == "live", "the second password")
+    lacks(node.log(), "second\n", "first\n")
 
 
 @test

@@ -176,7 +176,7 @@ static inline void *answer_zap(void *argument)
     return NULL;
 }
 
-/*  A ROUTER that is a CURVE server, with a ZAP handler.  */
+/*  A ROUTER, or a socket of another type, that is a CURVE server, with a ZAP handler.  */
 struct router {
     void *context;
     void *socket;
@@ -184,10 +184,10 @@ struct router {
     struct zap zap;
 };
 
-static inline void router_start(struct router *self)
+static inline void router_start_as(struct router *self, int type, const char *where)
 {
     struct fixed_pair server = fixed_pair(FIRST_OF_SERVER);
-    char endpoint[64];
+    char endpoint[128];
     size_t size = sizeof(endpoint);
     self->context = zmq_ctx_new();
     self->zap.socket = zmq_socket(self->context, ZMQ_REP);
@@ -195,11 +195,16 @@ static inline void router_start(struct router *self)
     memcpy(self->zap.allowed, fixed_pair(FIRST_OF_CLIENT).public_key, 32);
     assert_int_equal(zmq_bind(self->zap.socket, "inproc://zeromq.zap.01"), 0);
     assert_int_equal(pthread_create(&self->zap.thread, NULL, answer_zap, &self->zap), 0);
-    self->socket = zmq_socket(self->context, ZMQ_ROUTER);
+    self->socket = zmq_socket(self->context, type);
     set_curve(self->socket, &server, NULL);
-    assert_int_equal(zmq_bind(self->socket, "tcp://127.0.0.1:*"), 0);
+    assert_int_equal(zmq_bind(self->socket, where), 0);
     zmq_getsockopt(self->socket, ZMQ_LAST_ENDPOINT, endpoint, &size);
     self->port = atoi(strrchr(endpoint, ':') + 1);
+}
+
+static inline void router_start(struct router *self)
+{
+    router_start_as(self, ZMQ_ROUTER, "tcp://127.0.0.1:*");
 }
 
 /*  Ends it; tells how often the ZAP handler was asked.  */

@@ -117,8 +117,8 @@ static void a_client_is_resolved_by_what_arrived_of_its_certificates(void **stat
     assert_int_equal(resolved_client(txn, 50), 2);
     arrive(self, (struct plan){ .number = 3, .client = 50, .revision = 8 });
     assert_int_equal(resolved_client(txn, 50), 3);
-    arrive(self, (struct plan){ .number = 3, .client = 50, .revision = 9,
-                                .state = CKV_STATE_REVOKED });
+    arrive(self,
+           (struct plan){ .number = 3, .client = 50, .revision = 9, .state = CKV_STATE_REVOKED });
     assert_int_equal(resolved_client(txn, 50), 2);
     ckv_kv_abort(&txn);
 }
@@ -192,7 +192,7 @@ static uint64_t resolved_elsewhere(struct fixture *self, unsigned number)
     return revision;
 }
 
-static void other_processes_resolve_arrivals_and_forget_those_of_a_node_that_began_anew(void **state)
+static void other_processes_resolve_arrivals_until_the_node_begins_anew(void **state)
 {
     struct fixture *self = *state;
     arrive(self, (struct plan){ .number = 7, .revision = 3 });
@@ -201,6 +201,71 @@ static void other_processes_resolve_arrivals_and_forget_those_of_a_node_that_beg
     assert_int_equal(resolved_elsewhere(self, 7), 3);
     open_store(self);
     assert_int_equal(resolved_elsewhere(self, 7), 0);
+}
+
+static void a_change_is_made_to_what_has_arrived(void **state)
+{
+    struct fixture *self = *state;
+    uint8_t key[32];
+    uint64_t revision;
+    arrive(self, (struct plan){ .number = 7, .client = 50, .revision = 3 });
+    arrive(self, (struct plan){ .number = 8, .client = 51, .revision = 4 });
+    arrive(self, (struct plan){ .number = 9, .client = 51, .revision = 6 });
+    struct ckv_kv_txn *txn = begin(self, CKV_KV_WRITE);
+    assert_int_equal(ckv_kv_merge_arrivals(txn, ckv_octets_text("6"), NULL, &revision), CKV_OK);
+    assert_int_equal(revision, 0);
+    assert_int_equal(ckv_kv_merge_arrivals(txn, ckv_octets_text("7"), NULL, &revision), CKV_OK);
+    assert_int_equal(revision, 3);
+    assert_revision(txn, 7, 3);
+    client_key(51, key);
+    assert_int_equal(ckv_kv_merge_arrivals(txn, ckv_octets(NULL, 0), key, &revision), CKV_OK);
+    assert_int_equal(revision, 6);
+    assert_revision(txn, 8, 4);
+    assert_revision(txn, 9, 6);
+    commit(txn);
+    assert_int_equal(count_records(self), 3);
+}
+
+/*  As after a reboot, when the application starts before the node.  */
+static void who_opened_the_store_before_the_node_sees_arrivals_too(void **state)
+{
+    enum { BOOT_ID = 8, LOOKS = 5000 };
+    struct fixture *self = *state;
+    char path[512];
+    int ends[2][2];
+    uint64_t revision = UINT64_MAX;
+    ckv_kv_close(&self->kv);
+    snprintf(path, sizeof(path), "%s/certificates.arrivals", self->directory);
+    int fd = open(path, O_RDWR);
+    assert_int_equal(pwrite(fd, "x", 1, BOOT_ID), 1);
+    close(fd);
+    assert_int_equal(pipe(ends[0]) + pipe(ends[1]), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct ckv_kv_options options = self->options;
+        struct ckv_kv *kv;
+        struct ckv_kv_txn *txn;
+        options.read_only = true;
+        if (ckv_kv_open(&kv, self->engine->name, &options) != CKV_OK ||
+            ckv_kv_begin(kv, CKV_KV_RESOLVE, &txn) != CKV_OK || write(ends[1][1], "o", 1) != 1 ||
+            read(ends[0][0], path, 1) != 1)
+            abort();
+        for (int i = 0; i < LOOKS; i++)
+            revision = resolved(txn, 7);
+        ssize_t sent = write(ends[1][1], &revision, sizeof(revision));
+        kill(getpid(), sent == sizeof(revision) ? SIGKILL : SIGABRT);
+    }
+    assert_int_equal(read(ends[1][0], path, 1), 1); /* it has opened */
+    open_store(self);
+    arrive(self, (struct plan){ .number = 7, .revision = 3 });
+    assert_int_equal(write(ends[0][1], "g", 1), 1);
+    assert_int_equal(read(ends[1][0], &revision, sizeof(revision)), sizeof(revision));
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(revision, 3);
+    for (int i = 0; i < 2; i++) {
+        close(ends[i][0]);
+        close(ends[i][1]);
+    }
 }
 
 /*  One octet of the head of the file, before its magic is looked at again.  */
@@ -295,7 +360,7 @@ static void no_record_is_read_in_parts_while_others_take_its_slot(void **state)
         make_record(&states[i], self->key,
                     (struct plan){ .number = 0, .revision = 1 + i, .padding = 7 * (i % 97) });
     assert_int_equal(pthread_create(&thread, NULL, watch, &watcher), 0);
-    for (unsigned time = 0; time < TIMES; time++) {
+    for (unsigned time = 0; time < TIMES || atomic_load(&watcher.looks) <= KEYS; time++) {
         uint64_t ticket = 0;
         for (unsigned i = 0; i < STATES; i++)
             ticket = ckv_kv_enter_arrival(self->kv, &states[i].view);
@@ -308,6 +373,29 @@ static void no_record_is_read_in_parts_while_others_take_its_slot(void **state)
     assert_int_equal(atomic_load(&watcher.torn), 0);
 }
 
+static void newer_states_that_arrive_one_after_the_other_never_let_go_of_the_last(void **state)
+{
+    struct fixture *self = *state;
+    struct watch watcher = { .fixture = self };
+    struct sealed *states = calloc(STATES, sizeof(*states));
+    pthread_t thread;
+    assert_int_equal(merge_alone(self, (struct plan){ .number = 0, .revision = 1 }), CKV_KV_NEW);
+    for (unsigned i = 0; i < STATES; i++)
+        make_record(&states[i], self->key, (struct plan){ .number = 0, .revision = 2 + i });
+    assert_int_equal(pthread_create(&thread, NULL, watch, &watcher), 0);
+    for (unsigned i = 0; i < STATES; i++) {
+        uint64_t looks = atomic_load(&watcher.looks);
+        assert_true(ckv_kv_enter_arrival(self->kv, &states[i].view) != 0);
+        while (i % 4 == 0 && atomic_load(&watcher.looks) < looks + KEYS)
+            ;
+    }
+    atomic_store(&watcher.stop, true);
+    pthread_join(thread, NULL);
+    free(states);
+    assert_int_equal(atomic_load(&watcher.went_back), 0);
+    assert_int_equal(atomic_load(&watcher.torn), 0);
+}
+
 static const struct test tests[] = {
     TEST(what_has_arrived_is_resolved_until_it_has_left_and_then_if_it_is_stored, DURABLE),
     TEST(only_those_who_resolve_see_arrivals, DURABLE),
@@ -315,8 +403,11 @@ static const struct test tests[] = {
     TEST(a_client_is_resolved_by_what_arrived_of_its_certificates, DURABLE),
     TEST(views_of_arrivals_live_until_the_snapshot_ends, DURABLE),
     TEST(what_finds_no_room_is_left_to_the_store, DURABLE),
-    TEST(other_processes_resolve_arrivals_and_forget_those_of_a_node_that_began_anew, DURABLE),
+    TEST(other_processes_resolve_arrivals_until_the_node_begins_anew, DURABLE),
     TEST(arrivals_of_another_boot_or_of_a_damaged_file_are_not_believed, DURABLE),
+    TEST(a_change_is_made_to_what_has_arrived, DURABLE),
+    TEST(who_opened_the_store_before_the_node_sees_arrivals_too, DURABLE),
+    TEST(newer_states_that_arrive_one_after_the_other_never_let_go_of_the_last, DURABLE),
     TEST(no_record_is_read_in_parts_while_others_take_its_slot, DURABLE),
     TEST(who_resolves_while_records_arrive_and_are_stored_never_goes_back, DURABLE),
 };

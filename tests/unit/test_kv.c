@@ -615,7 +615,7 @@ static void a_full_store_says_so_loses_nothing_and_goes_on(void **state)
         uint64_t bytes = count_bytes(self);
         assert_int_equal(merge_alone(self, (struct plan){ .number = 0, .revision = 2 }),
                          CKV_KV_NEWER);
-        assert_true(count_bytes(self) < bytes - 4000);
+        assert_true(count_bytes(self) < bytes - 3500); /* the digests' row of the change is there */
         assert_int_equal(merge_alone(self, (struct plan){ .number = batches * 10 }), CKV_KV_NEW);
     }
 }

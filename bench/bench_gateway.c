@@ -1,0 +1,370 @@
+/*  bench_gateway: what a handshake and a refusal cost the gateway, beside a stock libzmq CURVE server.
+
+    The peer is a ROUTER with CURVE and a ZAP handler in a process of its own, as a service has today:
+    libzmq asks the handler, which lets everybody in. The gateway has one NULL backend, a ROUTER
+    behind ipc in a process of its own; its clients are in its store, each with a server key pair of
+    its own. The same crowd (bench/crowd.h) calls both, from this process.
+
+    What counts is processor time of the serving process, as the scheduler counts it in nanoseconds
+    for each of its threads, by handshake; so it does not matter how busy the machine is.
+
+    The flood is a crowd of strangers in a process of its own, as many as one processor can send. It
+    takes that processor away from everybody else on this machine, which a flood from elsewhere
+    would not; so the known clients are counted beside a flood at a port where nobody listens, too.
+*/
+#include "bench/gateway.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <sys/resource.h>
+
+enum {
+    ROUNDS_MAX = 99,
+    CLIENTS = 1000,
+    HANDSHAKES = 4000, /* a round */
+    REFUSALS = 10000,  /* a round */
+    CALLERS = 16,
+    FLOODERS = 64,
+    KNOWN_IN_FLOOD = 100,
+    IDLE = 10000,
+    AT_ONCE = 2000,
+};
+
+/*  ---- servers ----  */
+
+static void *answer_zap(void *socket)
+{
+    enum { FRAMES = 16, FRAME = 256 };
+    for (;;) {
+        char frames[FRAMES][FRAME];
+        size_t sizes[FRAMES];
+        int count = 0, more = 1;
+        size_t more_size = sizeof(more);
+        while (more && count < FRAMES) {
+            int size = zmq_recv(socket, frames[count], FRAME, 0);
+            if (size < 0)
+                return NULL;
+            sizes[count++] = (size_t)size;
+            zmq_getsockopt(socket, ZMQ_RCVMORE, &more, &more_size);
+        }
+        zmq_send(socket, "1.0", 3, ZMQ_SNDMORE);
+        zmq_send(socket, frames[1], sizes[1], ZMQ_SNDMORE);
+        zmq_send(socket, "200", 3, ZMQ_SNDMORE);
+        zmq_send(socket, "OK", 2, ZMQ_SNDMORE);
+        zmq_send(socket, "client", 6, ZMQ_SNDMORE);
+        zmq_send(socket, "", 0, 0);
+    }
+}
+
+/*  Takes what comes, for ever.  */
+static _Noreturn void serve_router(void *router)
+{
+    char octets[256];
+    for (;;)
+        zmq_recv(router, octets, sizeof(octets), 0);
+}
+
+static void start_stock(struct server *self, const uint8_t secret_key[32])
+{
+    self->address = free_port();
+    self->process = fork_server();
+    if (self->process == 0) {
+        int as_server = 1, backlog = 4096;
+        pthread_t thread;
+        void *context = zmq_ctx_new(), *zap = zmq_socket(context, ZMQ_REP);
+        void *router = zmq_socket(context, ZMQ_ROUTER);
+        zmq_ctx_set(context, ZMQ_MAX_SOCKETS, 65536);
+        zmq_bind(zap, "inproc://zeromq.zap.01");
+        pthread_create(&thread, NULL, answer_zap, zap);
+        zmq_setsockopt(router, ZMQ_CURVE_SERVER, &as_server, sizeof(as_server));
+        zmq_setsockopt(router, ZMQ_CURVE_SECRETKEY, secret_key, 32);
+        zmq_setsockopt(router, ZMQ_ZAP_DOMAIN, "bench", 5);
+        zmq_setsockopt(router, ZMQ_BACKLOG, &backlog, sizeof(backlog));
+        check_errno(zmq_bind(router, endpoint_of(&self->address).text) == 0, "the stock server");
+        serve_router(router);
+    }
+    await_port(&self->address);
+}
+
+static pid_t start_backend(const char *endpoint)
+{
+    pid_t process = fork_server();
+    if (process == 0) {
+        int backlog = 4096;
+        void *context = zmq_ctx_new();
+        zmq_ctx_set(context, ZMQ_MAX_SOCKETS, 65536);
+        void *router = zmq_socket(context, ZMQ_ROUTER);
+        zmq_setsockopt(router, ZMQ_BACKLOG, &backlog, sizeof(backlog));
+        check_errno(zmq_bind(router, endpoint) == 0, endpoint);
+        serve_router(router);
+    }
+    return process;
+}
+
+/*  ---- what is there ----  */
+
+struct place {
+    struct cell dir, key_file, backend_endpoint;
+    struct client *clients;
+    struct node node;
+    struct server gateway, stock;
+    pid_t backend;
+    uint8_t stock_public_key[32];
+    struct client *stock_clients; /* the same, as the stock server knows them */
+};
+
+static void open_place(struct place *self, const char *dir)
+{
+    char real[PATH_MAX];
+    uint8_t stock_secret_key[32];
+    check_errno(realpath(dir, real) != NULL, dir);
+    self->dir = make_dir_in(real, "node");
+    self->key_file = path_in(real, "cluster.key");
+    self->backend_endpoint = cell("ipc://%.100s/backend", real);
+    self->clients = take_memory(CLIENTS * sizeof(*self->clients));
+    self->stock_clients = take_memory(CLIENTS * sizeof(*self->clients));
+    write_bench_cluster_key(self->key_file.text);
+    register_clients(self->dir.text, self->clients, CLIENTS);
+    start_node(&self->node, self->dir.text, self->key_file.text);
+    json_decref(ask_status(&self->node));
+    self->backend = start_backend(self->backend_endpoint.text);
+    start_gateway(&self->gateway, self->dir.text, self->backend_endpoint.text);
+    crypto_box_keypair(self->stock_public_key, stock_secret_key);
+    start_stock(&self->stock, stock_secret_key);
+    memcpy(self->stock_clients, self->clients, CLIENTS * sizeof(*self->clients));
+    for (unsigned i = 0; i < CLIENTS; i++)
+        memcpy(self->stock_clients[i].server_public_key, self->stock_public_key, 32);
+}
+
+static void close_place(struct place *self)
+{
+    stop_process(self->gateway.process);
+    stop_process(self->stock.process);
+    stop_process(self->backend);
+    stop_node(&self->node);
+    free(self->clients);
+    free(self->stock_clients);
+}
+
+/*  ---- handshakes and refusals ----  */
+
+/*  Runs PLAN at the gateway and fails when not every call ended as it should.  */
+static void call(const struct crowd_plan *plan, struct crowd *crowd)
+{
+    crowd_come(crowd, plan);
+    if (crowd->failed || (plan->kind == CROWD_STRANGER && crowd->turned_away != crowd->begun))
+        fail("calls", cell("%llu of %llu failed", (unsigned long long)crowd->failed,
+                           (unsigned long long)crowd->begun)
+                          .text);
+}
+
+struct costs {
+    double gateway[ROUNDS_MAX], backend[ROUNDS_MAX], both[ROUNDS_MAX], stock[ROUNDS_MAX];
+};
+
+static void count_costs(struct place *place, enum crowd_kind kind, uint64_t calls,
+                        struct costs *costs, unsigned round)
+{
+    struct crowd_plan plan = { .kind = kind,
+                               .to = place->gateway.address,
+                               .clients = place->clients,
+                               .client_count = CLIENTS,
+                               .callers = CALLERS,
+                               .calls = calls };
+    struct crowd crowd;
+    for (unsigned side = 0; side < 2; side++) {
+        bool stock = side == round % 2; /* who begins alternates */
+        plan.to = stock ? place->stock.address : place->gateway.address;
+        plan.clients = stock ? place->stock_clients : place->clients;
+        pid_t server = stock ? place->stock.process : place->gateway.process;
+        double before = processor_time(server), behind = processor_time(place->backend);
+        call(&plan, &crowd);
+        double each = (processor_time(server) - before) / (double)calls;
+        (stock ? costs->stock : costs->gateway)[round] = each;
+        if (!stock)
+            costs->backend[round] = (processor_time(place->backend) - behind) / (double)calls;
+        crowd_go(&crowd);
+    }
+    costs->both[round] = costs->gateway[round] + costs->backend[round];
+    tell("processor time a call: gateway %.1f µs, its backend %.1f µs, stock server %.1f µs",
+         costs->gateway[round] * 1e6, costs->backend[round] * 1e6, costs->stock[round] * 1e6);
+}
+
+static void report_cost(const char *what, const double *mine, const double *stock, unsigned rounds,
+                        double target)
+{
+    double values[2][ROUNDS_MAX];
+    memcpy(values[0], mine, rounds * sizeof(*mine));
+    memcpy(values[1], stock, rounds * sizeof(*stock));
+    double ratio = median_ratio(mine, stock, rounds);
+    row(what, cell("%.1f µs", median(values[0], rounds) * 1e6).text,
+        cell("%.1f µs", median(values[1], rounds) * 1e6).text, cell("%.2f", ratio).text,
+        cell("≤ %.2f", target).text, met(ratio <= target));
+}
+
+static void bench_costs(struct place *place, unsigned rounds)
+{
+    static struct costs handshakes, refusals;
+    for (unsigned i = 0; i < rounds; i++) {
+        count_costs(place, CROWD_KNOWN, HANDSHAKES, &handshakes, i);
+        count_costs(place, CROWD_STRANGER, REFUSALS, &refusals, i);
+    }
+    report_cost("processor time a handshake, at the gateway", handshakes.gateway, handshakes.stock,
+                rounds, 0.4);
+    report_cost("… at the gateway and its NULL backend over ipc", handshakes.both, handshakes.stock,
+                rounds, 1.0);
+    report_cost("processor time a refused stranger", refusals.gateway, refusals.stock, rounds,
+                0.35);
+}
+
+/*  ---- the flood ----  */
+
+struct known {
+    double per_second[ROUNDS_MAX], p99[ROUNDS_MAX];
+};
+
+static pid_t start_flood(const struct sockaddr_in *to, double seconds)
+{
+    pid_t process = fork_server();
+    if (process == 0) {
+        struct crowd_plan plan = {
+            .kind = CROWD_STRANGER, .to = *to, .callers = FLOODERS, .seconds = seconds
+        };
+        struct crowd crowd;
+        crowd_come(&crowd, &plan);
+        tell("the flood: %.0f strangers a second", (double)crowd.begun / crowd.seconds);
+        _exit(0);
+    }
+    return process;
+}
+
+/*  The known clients for a while, beside a flood at FLOODED, if any.  */
+static void count_known(struct place *place, const struct sockaddr_in *flooded, const char *beside,
+                        struct known *results, unsigned round)
+{
+    enum { ROOM = 1000000, WARM_UP_US = 300000 };
+    static double latencies[ROOM];
+    const double seconds = 4;
+    struct crowd_plan plan = { .kind = CROWD_KNOWN,
+                               .to = place->gateway.address,
+                               .clients = place->clients,
+                               .client_count = CLIENTS,
+                               .callers = KNOWN_IN_FLOOD,
+                               .seconds = seconds,
+                               .latencies = latencies,
+                               .latency_room = ROOM };
+    struct crowd crowd;
+    pid_t flood = flooded ? start_flood(flooded, seconds + 1) : 0;
+    usleep(WARM_UP_US);
+    crowd_come(&crowd, &plan);
+    crowd_go(&crowd);
+    if (flood)
+        waitpid(flood, NULL, 0);
+    qsort(latencies, crowd.latency_count, sizeof(*latencies), by_value);
+    results->per_second[round] = (double)crowd.succeeded / crowd.seconds;
+    results->p99[round] =
+        crowd.latency_count ? latencies[(crowd.latency_count - 1) * 99 / 100] : INFINITY;
+    tell("%s: %.0f handshakes/s, p99 %.1f ms, %llu failed", beside, results->per_second[round],
+         results->p99[round] * 1e3, (unsigned long long)crowd.failed);
+}
+
+static void report_flood(const char *what, struct known *flooded, struct known *before,
+                         unsigned rounds)
+{
+    double part = median_ratio(flooded->per_second, before->per_second, rounds);
+    double times = median_ratio(flooded->p99, before->p99, rounds);
+    struct known a = *flooded, b = *before;
+    row(cell("100 clients that reconnect, %s: handshakes/s", what).text,
+        cell("%s/s", grouped(median(a.per_second, rounds)).text).text,
+        cell("%s/s before", grouped(median(b.per_second, rounds)).text).text,
+        cell("%.2f", part).text, "≥ 0.70", met(part >= 0.7));
+    row("… p99", cell("%.1f ms", median(a.p99, rounds) * 1e3).text,
+        cell("%.1f ms before", median(b.p99, rounds) * 1e3).text, cell("%.2f", times).text,
+        "≤ 3.00", met(times <= 3));
+}
+
+static void bench_flood(struct place *place, unsigned rounds)
+{
+    static struct known alone, busy, flooded;
+    struct sockaddr_in nobody = free_port();
+    for (unsigned i = 0; i < rounds; i++) {
+        count_known(place, NULL, "nobody else", &alone, i);
+        count_known(place, &nobody, "beside a flood elsewhere", &busy, i);
+        count_known(place, &place->gateway.address, "beside a flood", &flooded, i);
+    }
+    report_flood("flooded by strangers", &flooded, &alone, rounds);
+    report_flood("the same, before: with a flood at a port where nobody listens", &flooded, &busy,
+                 rounds);
+}
+
+/*  ---- many ----  */
+
+/*  As many as there may be: each takes a descriptor here and two at the gateway.  */
+static unsigned idle_clients(void)
+{
+    enum { SPARE = 500 };
+    struct rlimit limit;
+    check_errno(getrlimit(RLIMIT_NOFILE, &limit) == 0, "the limit of descriptors");
+    limit.rlim_cur = limit.rlim_max; /* of what is started from here, too */
+    check_errno(setrlimit(RLIMIT_NOFILE, &limit) == 0, "the limit of descriptors");
+    return limit.rlim_max < 2 * IDLE + SPARE ? (unsigned)(limit.rlim_max - SPARE) / 2 : IDLE;
+}
+
+static void bench_idle(struct place *place, unsigned count)
+{
+    struct crowd_plan plan = { .kind = CROWD_STAYS,
+                               .to = place->gateway.address,
+                               .clients = place->clients,
+                               .client_count = CLIENTS,
+                               .callers = count,
+                               .calls = count };
+    struct crowd crowd;
+    double before = memory_of(place->gateway.process);
+    call(&plan, &crowd);
+    double each = (memory_of(place->gateway.process) - before) / count;
+    tell("%u clients came in %.2f s", count, crowd.seconds);
+    crowd_go(&crowd);
+    row(cell("memory of the gateway a client, %s idle ones", grouped(count).text).text,
+        cell("%s octets", grouped(each).text).text, no_target, no_target, "≤ 8,192",
+        met(each <= 8192));
+}
+
+static void bench_at_once(struct place *place, unsigned rounds)
+{
+    double seconds[ROUNDS_MAX];
+    struct crowd_plan plan = { .kind = CROWD_STAYS,
+                               .to = place->gateway.address,
+                               .clients = place->clients,
+                               .client_count = CLIENTS,
+                               .callers = AT_ONCE,
+                               .calls = AT_ONCE };
+    for (unsigned i = 0; i < rounds; i++) {
+        struct crowd crowd;
+        call(&plan, &crowd);
+        seconds[i] = crowd.seconds;
+        crowd_go(&crowd);
+    }
+    row("2,000 clients that connect at once are all served after",
+        cell("%.2f s", median(seconds, rounds)).text, no_target, no_target, no_target, no_target);
+}
+
+static void bench(const struct options *options)
+{
+    static struct place place;
+    unsigned idle = idle_clients(); /* before the servers are there */
+    open_place(&place, options->dir);
+    bench_costs(&place, options->rounds);
+    bench_flood(&place, options->rounds);
+    bench_at_once(&place, options->rounds);
+    bench_idle(&place, idle);
+    close_place(&place);
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = { .records = 1000, .rounds = 3 };
+    read_options(&options, argc, argv);
+    if (options.rounds > ROUNDS_MAX)
+        fail("bench_gateway", "that is too much");
+    return run_in_directory(&options, bench);
+}
