@@ -48,9 +48,8 @@ static void print_status(const json_t *status)
 
 static void print_gateway(const json_t *status)
 {
-    json_t *self = json_object_get(status, "gateway");
-    const char *reason;
-    json_t *count;
+    const json_t *self = json_object_get(status, "gateway");
+    json_t *refused = json_object_get(self, "refused");
     if (!json_is_object(self))
         return;
     printf("%-18s %s, %lld clients, %lld handshakes pending\n", "gateway", text(self, "listen"),
@@ -58,8 +57,9 @@ static void print_gateway(const json_t *status)
     printf("%-18s %lld of %lld connections; %lld curve operations\n", "handshakes",
            number(self, "handshakes"), number(self, "accepted"), number(self, "curve_operations"));
     printf("%-18s", "refused");
-    json_object_foreach(json_object_get(self, "refused"), reason, count)
-        printf(" %s %lld", reason, (long long)json_integer_value(count));
+    for (void *i = json_object_iter(refused); i; i = json_object_iter_next(refused, i))
+        printf(" %s %lld", json_object_iter_key(i),
+               (long long)json_integer_value(json_object_iter_value(i)));
     putchar('\n');
 }
 

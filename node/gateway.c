@@ -15,7 +15,7 @@ enum {
     MAX_PENDING = 8192,
     MAX_MESSAGE = 64 << 20,
     DRAIN_MS = 5000,
-    FULL_LOAD_SHARE = 4, /* of the descriptors, at most 1 in 4 for handshakes */
+    PENDING_SHARE = 4, /* of the descriptors, 1 in 4 for handshakes */
 };
 
 struct ckv_gateway {
@@ -36,7 +36,7 @@ void ckv_gateway_defaults(struct ckv_gateway_options *options)
     struct rlimit files = { 0, 0 };
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     getrlimit(RLIMIT_NOFILE, &files);
-    rlim_t room = files.rlim_cur / FULL_LOAD_SHARE;
+    rlim_t room = files.rlim_max / PENDING_SHARE;
     *options = (struct ckv_gateway_options){
         .admission = { .allow_stock = true, .clock_window_ms = CLOCK_WINDOW_MS, .rate = RATE },
         .loops = cores < 1                       ? 1
@@ -171,6 +171,17 @@ static int open_loops(struct ckv_gateway *self)
     return rc;
 }
 
+/*  Each client takes two descriptors, and the usual soft limit is 1024, for the sake of select, which
+    nothing here uses.  */
+static void take_all_descriptors(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return;
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 int ckv_gateway_start(struct ckv_gateway **self_p, const struct ckv_gateway_options *options)
 {
     struct ckv_gateway *self = calloc(1, sizeof(*self));
@@ -178,6 +189,7 @@ int ckv_gateway_start(struct ckv_gateway **self_p, const struct ckv_gateway_opti
     if (!self)
         return CKV_ERROR_MEMORY;
     self->options = *options;
+    take_all_descriptors();
     int rc = ckv_admission_new(&self->admission, &options->admission, options->cluster_key);
     if (rc == CKV_OK)
         rc = open_loops(self);

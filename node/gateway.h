@@ -50,7 +50,8 @@ void ckv_gateway_defaults(struct ckv_gateway_options *options);
 
 struct ckv_gateway;
 
-/*  Listens and starts the threads. OPTIONS is copied. Errors: those of ckv_endpoint_listen and
+/*  Listens and starts the threads; raises this process's soft limit of descriptors to the hard one.
+    OPTIONS is copied. Errors: those of ckv_endpoint_listen and
     ckv_kv_begin, CKV_ERROR_MEMORY.  */
 int ckv_gateway_start(struct ckv_gateway **self_p, const struct ckv_gateway_options *options);
 

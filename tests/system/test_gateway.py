@@ -363,7 +363,7 @@ def a_client_cannot_say_it_is_someone_else(place):
     gateway = Gateway(place)
     router = gateway.backend(zmq.ROUTER)
     identity = gateway.dedicated("c", "--key", "honest", "--meta", "X-Level=1")
-    claims = {b"X-Curvekv-Key": b"root", b"x-curvekv-number": b"1", b"X-Level": b"9",
+    claims = {b"X-Curvekv-Key": b"root", b"X-Curvekv-Number": b"1", b"X-Level": b"9",
               b"User-Id": b"root", b"role": b"admin", b"X-Own": b"mine"}
     peer = Peer(gateway.endpoint).handshake(
         identity, metadata=b"".join(prop(name, value) for name, value in claims.items()))
@@ -692,14 +692,25 @@ def known_clients_are_not_pushed_out_by_strangers(place):
 
 # ---- the backend ----
 
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
 @test
 def a_client_waits_for_a_backend_that_comes_up(place):
-    gateway = Gateway(place)
-    dealer = gateway.client(zmq.DEALER, gateway.register())
-    dealer.send(b"early")
-    until(lambda: gateway.counts()["clients"] == 1, "the client waits", SECONDS)
-    router = gateway.backend(zmq.ROUTER)
-    equal(router.recv_multipart()[1], b"early")
+    for backend in (None, f"tcp://127.0.0.1:{free_port()}"):
+        gateway = Gateway(place, backend=backend)
+        peer = Peer(gateway.endpoint).say_hello(gateway.dedicated()).initiate()
+        until(lambda: gateway.counts()["clients"] == 1, "the client waits", SECONDS)
+        time.sleep(0.3)
+        router = gateway.backend(zmq.ROUTER)
+        peer.client.ready(peer.read_command())
+        peer.send(b"early")
+        equal(router.recv_multipart()[1], b"early")
+        equal(gateway.counts()["accepted"], 1)
+        gateway.node.stop()
 
 
 @test
