@@ -21,7 +21,7 @@
 
 #define VECTORS "tests/data/curve/"
 
-enum { VECTORS_MAX = 16, VECTOR_NAME_SIZE = 32, VECTOR_SIZE = 1024 };
+enum { VECTORS_MAX = 32, VECTOR_NAME_SIZE = 32, VECTOR_SIZE = 1024 };
 
 struct vectors {
     size_t count;
