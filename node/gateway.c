@@ -105,6 +105,7 @@ static int open_loop(struct ckv_loop *self, struct ckv_endpoint *endpoint, int l
     uv_async_init(&self->uv, &self->stop, on_stop);
     self->tick.data = self->stop.data = self;
     uv_timer_start(&self->tick, on_tick, CKV_TICK_MS, CKV_TICK_MS);
+    ckv_clients_open(self);
     return ckv_door_open(self);
 }
 

@@ -8,6 +8,7 @@
 
 enum {
     FINISH_MS = 2000, /* for the side that is told that no more comes */
+    QUEUE_MS = 1,     /* a stock backend's queue has 100 places, and is soon empty again */
     QUIET_TICKS = 5,  /* of a client that is let go while the gateway drains */
     FIRST_TO_BACKEND = CKV_ZMTP_GREETING_SIZE + CKV_INTRODUCTION_MAX,
 };
@@ -38,11 +39,13 @@ struct ckv_client {
 static void enlist(struct ckv_client *self, struct ckv_client_list *list)
 {
     self->list = list;
-    self->previous = NULL;
-    self->next = list->first;
-    if (list->first)
-        list->first->previous = self;
-    list->first = self;
+    self->previous = list->last;
+    self->next = NULL;
+    if (list->last)
+        list->last->next = self;
+    else
+        list->first = self;
+    list->last = self;
 }
 
 static void delist(struct ckv_client *self)
@@ -53,6 +56,8 @@ static void delist(struct ckv_client *self)
         self->list->first = self->next;
     if (self->next)
         self->next->previous = self->previous;
+    else
+        self->list->last = self->previous;
 }
 
 static void move(struct ckv_client *self, struct ckv_client_list *list)
@@ -96,11 +101,19 @@ static void finish(struct ckv_client *self, struct ckv_stream *stream)
     ckv_stream_finish(stream);
 }
 
+/*  Whether what was put to the backend is with it already, and a close takes nothing back: what a unix
+    socket has taken is in the other one's queue.  */
+static bool backend_has_all(const struct ckv_client *self)
+{
+    return ckv_endpoint_is_ipc(&self->loop->options->backend) &&
+           !ckv_stream_is_blocked(&self->relay.inner);
+}
+
 /*  ENDED has ended, and OTHER is the other one.  */
 static void end(struct ckv_client *self, struct ckv_stream *ended, struct ckv_stream *other,
                 enum ckv_verdict verdict)
 {
-    if (self->state != RELAYING) {
+    if (self->state != RELAYING || (other == &self->relay.inner && backend_has_all(self))) {
         close_both(self, verdict);
         return;
     }
@@ -263,18 +276,48 @@ static int open_inner(struct ckv_client *self, int fd, bool connecting)
     return rc == CKV_OK ? ckv_stream_flush(inner) : rc;
 }
 
-/*  Once more; what does not work now may at the next tick.  */
-static void reach(struct ckv_client *self)
+/*  What does not work now may at the next tick. Returns CKV_ERROR_TIMEOUT when it may sooner: the
+    backend has yet to accept those who are in its queue.  */
+static int reach(struct ckv_client *self)
 {
     bool connecting;
     int fd;
-    if (ckv_endpoint_connect(&self->loop->options->backend, &fd, &connecting) != CKV_OK)
-        return;
-    int rc = open_inner(self, fd, connecting);
+    int rc = ckv_endpoint_connect(&self->loop->options->backend, &fd, &connecting);
+    if (rc != CKV_OK)
+        return rc;
+    rc = open_inner(self, fd, connecting);
     if (rc != CKV_OK && self->relay.inner.is_open)
         ckv_stream_close(&self->relay.inner);
     else if (rc != CKV_OK)
         close(fd);
+    return rc;
+}
+
+static void on_queue(uv_timer_t *timer)
+{
+    struct ckv_loop *loop = timer->data;
+    struct ckv_client *first;
+    while ((first = loop->queued.first) && reach(first) != CKV_ERROR_TIMEOUT)
+        move(first, &loop->timed);
+    if (first)
+        uv_timer_start(timer, on_queue, QUEUE_MS, 0);
+}
+
+/*  Whoever comes while others are queued stands behind them.  */
+static void reach_in_turn(struct ckv_client *self)
+{
+    struct ckv_loop *loop = self->loop;
+    if (!loop->queued.first && reach(self) != CKV_ERROR_TIMEOUT)
+        return;
+    move(self, &loop->queued);
+    if (!uv_is_active((const uv_handle_t *)&loop->queue))
+        uv_timer_start(&loop->queue, on_queue, QUEUE_MS, 0);
+}
+
+void ckv_clients_open(struct ckv_loop *loop)
+{
+    uv_timer_init(&loop->uv, &loop->queue);
+    loop->queue.data = loop;
 }
 
 /*  Greeting and READY go at once: the backend's greeting could not change them.  */
@@ -324,7 +367,7 @@ int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start
     self->deadline = uv_now(&loop->uv) + loop->options->handshake_ms;
     enlist(self, &loop->timed);
     ckv_count_add(&loop->counts.began, 1);
-    reach(self);
+    reach_in_turn(self);
     return CKV_OK;
 }
 
@@ -335,13 +378,14 @@ static void tick_timed(struct ckv_client *self, uint64_t now)
     bool inner_is_closed = self->streams == 1;
     if (self->deadline <= now)
         close_both(self, CKV_REFUSED_BACKEND);
-    else if (self->state == REACHING && inner_is_closed)
-        reach(self);
+    else if (self->state == REACHING && self->list == &self->loop->timed && inner_is_closed)
+        reach_in_turn(self);
 }
 
 /*  While the gateway drains: lets go of a client once nothing moves.  */
-static void tick_draining(struct ckv_client *self)
+static void tick_draining(struct ckv_client *self, uint64_t now)
 {
+    (void)now;
     bool blocked =
         ckv_stream_is_blocked(&self->relay.outer) || ckv_stream_is_blocked(&self->relay.inner);
     if (!blocked && ++self->quiet_ticks >= QUIET_TICKS) {
@@ -350,33 +394,38 @@ static void tick_draining(struct ckv_client *self)
     }
 }
 
+static void tick_list(struct ckv_client_list *list, void (*tick)(struct ckv_client *, uint64_t),
+                      uint64_t now)
+{
+    struct ckv_client *next, *last = list->last;
+    for (struct ckv_client *client = list->first; client; client = next) {
+        next = client == last ? NULL : client->next; /* some are moved behind the last */
+        tick(client, now);
+    }
+}
+
 void ckv_clients_tick(struct ckv_loop *loop, uint64_t now)
 {
-    struct ckv_client *next;
-    for (struct ckv_client *client = loop->timed.first; client; client = next) {
-        next = client->next;
-        tick_timed(client, now);
-    }
-    if (!loop->drained_by)
-        return;
-    for (struct ckv_client *client = loop->relaying.first; client; client = next) {
-        next = client->next;
-        tick_draining(client);
-    }
+    tick_list(&loop->queued, tick_timed, now);
+    tick_list(&loop->timed, tick_timed, now);
+    if (loop->drained_by)
+        tick_list(&loop->relaying, tick_draining, now);
 }
 
 bool ckv_clients_any(const struct ckv_loop *loop)
 {
-    return loop->timed.first || loop->relaying.first;
+    return loop->timed.first || loop->queued.first || loop->relaying.first;
+}
+
+static void end_at_once(struct ckv_client *self, uint64_t now)
+{
+    (void)now;
+    close_both(self, CKV_REFUSED_BACKEND);
 }
 
 void ckv_clients_end(struct ckv_loop *loop)
 {
-    struct ckv_client *next;
-    for (struct ckv_client *client = loop->timed.first; client; client = next) {
-        next = client->next;
-        close_both(client, CKV_REFUSED_BACKEND);
-    }
-    while (loop->relaying.first)
-        close_both(loop->relaying.first, CKV_REFUSED_BACKEND);
+    tick_list(&loop->queued, end_at_once, 0);
+    tick_list(&loop->relaying, end_at_once, 0);
+    tick_list(&loop->timed, end_at_once, 0);
 }

@@ -19,8 +19,9 @@ enum {
 
 struct ckv_client;
 
+/*  In order of arrival.  */
 struct ckv_client_list {
-    struct ckv_client *first;
+    struct ckv_client *first, *last;
 };
 
 /*  Counted by the loop's thread, read by any.  */
@@ -57,8 +58,10 @@ struct ckv_loop {
     uint64_t cookie_key_made;
 
     struct ckv_stream_room *room;
-    struct ckv_client_list timed; /* clients with a deadline: they reach for the backend or end */
+    struct ckv_client_list timed;    /* those with a deadline: they reach for the backend, or end */
+    struct ckv_client_list queued;   /* those for whom the backend's own queue has no place yet */
     struct ckv_client_list relaying; /* the others */
+    uv_timer_t queue;                /* when the queued ones are tried again */
     uint64_t drained_by;             /* 0: not draining */
     struct ckv_loop_counts counts;
 };
@@ -92,6 +95,9 @@ struct ckv_client_start {
     const struct ckv_certificate *certificate;
     struct ckv_octets metadata; /* of the INITIATE */
 };
+
+/*  To be called once, before the first client.  */
+void ckv_clients_open(struct ckv_loop *loop);
 
 /*  Makes a client, which takes over the descriptor, and begins to reach for the backend. Returns an
     error when it cannot be; then the descriptor stays the door's.  */

@@ -71,8 +71,10 @@ bool ckv_replay_enter(struct ckv_replay *self, const uint8_t mac[CKV_HELLO_MAC_S
     uint64_t entry = ckv_get64(mac) | 1; /* never 0 */
     if (now - self->current.begun >= self->life_ms || self->current.count == CKV_REPLAY_ENTRIES)
         begin_generation(self, now);
+    if (self->last.count && *place_of(&self->last, entry) == entry)
+        return false;
     uint64_t *place = place_of(&self->current, entry);
-    if (*place == entry || *place_of(&self->last, entry) == entry)
+    if (*place == entry)
         return false;
     *place = entry;
     self->current.count++;
