@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 enum {
-    FINISH_MS = 2000, /* for the side that is told that no more comes */
-    QUEUE_MS = 1,     /* a stock backend's queue has 100 places, and is soon empty again */
-    QUIET_TICKS = 5,  /* of a client that is let go while the gateway drains */
+    FINISH_MS = 30000, /* for the side that is told that no more comes */
+    QUEUE_MS = 1,      /* a stock backend's queue has 100 places, and is soon empty again */
+    QUIET_TICKS = 5,   /* of a client that is let go while the gateway drains */
     FIRST_TO_BACKEND = CKV_ZMTP_GREETING_SIZE + CKV_INTRODUCTION_MAX,
 };
 
@@ -32,6 +32,7 @@ struct ckv_client {
     uint8_t state;
     uint8_t quiet_ticks;
     bool is_reached; /* the backend is connected */
+    bool has_sent;   /* the client, at least one frame */
 };
 
 /* ---- lists ---- */
@@ -92,7 +93,10 @@ static void close_both(struct ckv_client *self, enum ckv_verdict verdict)
     ckv_stream_close(&self->relay.inner);
 }
 
-/*  STREAM stays for as long as it takes to say that no more comes.  */
+/*  STREAM stays for as long as it takes to say that no more comes.
+
+    It gets time to read what is on its way. libzmq drops what it has not read when it finds a unix socket closed
+    while its own queue is full, so that is left open until the backend closes it.  */
 static void finish(struct ckv_client *self, struct ckv_stream *stream)
 {
     self->state = FINISHING;
@@ -101,19 +105,12 @@ static void finish(struct ckv_client *self, struct ckv_stream *stream)
     ckv_stream_finish(stream);
 }
 
-/*  Whether what was put to the backend is with it already, and a close takes nothing back: what a unix
-    socket has taken is in the other one's queue.  */
-static bool backend_has_all(const struct ckv_client *self)
-{
-    return ckv_endpoint_is_ipc(&self->loop->options->backend) &&
-           !ckv_stream_is_blocked(&self->relay.inner);
-}
-
 /*  ENDED has ended, and OTHER is the other one.  */
 static void end(struct ckv_client *self, struct ckv_stream *ended, struct ckv_stream *other,
                 enum ckv_verdict verdict)
 {
-    if (self->state != RELAYING || (other == &self->relay.inner && backend_has_all(self))) {
+    bool has_nothing_to_read = other == &self->relay.inner && !self->has_sent;
+    if (self->state != RELAYING || has_nothing_to_read) {
         close_both(self, verdict);
         return;
     }
@@ -134,6 +131,7 @@ static int on_outer_frame(void *argument, uint8_t flags, uint8_t *body, size_t s
 {
     struct ckv_client *self = argument;
     self->quiet_ticks = 0;
+    self->has_sent = true;
     return self->state == RELAYING ? ckv_relay_inwards(&self->relay, flags, body, size)
                                    : CKV_ERROR_CURVE;
 }

@@ -8,6 +8,7 @@ from curve import *
 from harness import *
 
 FREE = "tcp://127.0.0.1:*"
+NULL_GREETING = GREETING.replace(b"CURVE", b"NULL\0")
 SECONDS = 10
 
 
@@ -210,6 +211,21 @@ def push_and_pull_lose_nothing_when_the_client_closes(place):
         push.send(b"%d" % i)
     push.close()
     equal([int(pull.recv()) for _ in range(5000)], list(range(5000)))
+
+
+@test
+def a_backend_that_reads_late_loses_nothing(place):
+    """While its own queue is full, libzmq must not see the connection closed."""
+    gateway = Gateway(place)
+    pull = gateway.backend(zmq.PULL, rcvhwm=1)
+    push = gateway.client(zmq.PUSH, gateway.register(), linger=-1)
+    for i in range(300):
+        push.send(b"%d" % i)
+    equal(pull.recv(), b"0")
+    push.close()
+    time.sleep(4)
+    equal([int(pull.recv()) for _ in range(1, 300)], list(range(1, 300)))
+    until(lambda: gateway.counts()["clients"] == 0, "the client is gone")
 
 
 @test
@@ -714,6 +730,26 @@ def a_client_waits_for_a_backend_that_comes_up(place):
 
 
 @test
+def clients_that_find_the_queue_of_the_backend_full_come_in_when_it_is_not(place):
+    gateway = Gateway(place, "--loops", "1", "--key-rate", "0")
+    identity = gateway.dedicated()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(gateway.backend_endpoint[len("ipc://"):])
+    listener.listen(4)
+    peers = [Peer(gateway.endpoint).say_hello(identity).initiate() for _ in range(20)]
+    until(lambda: gateway.counts()["clients"] == 20, "all wait", SECONDS)
+    listener.settimeout(SECONDS)
+    accepted = []
+    for peer in peers:
+        connection = listener.accept()[0]
+        connection.sendall(NULL_GREETING + frame(b"\5READY" + prop(b"Socket-Type", b"PAIR"),
+                                                 COMMAND))
+        accepted.append(connection)
+        peer.client.ready(peer.read_command())  # first come, first served
+    listener.close()
+
+
+@test
 def without_a_backend_the_client_is_closed_without_a_word(place):
     for backend in (None, "tcp://127.0.0.1:1"):
         gateway = Gateway(place, "--handshake-timeout", "1s", backend=backend)
@@ -765,9 +801,6 @@ class RawBackend:
                 return
             self.connections.append(connection)
             self.behave(connection)
-
-
-NULL_GREETING = GREETING.replace(b"CURVE", b"NULL\0")
 
 
 @test
