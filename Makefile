@@ -7,7 +7,7 @@
 #   make check-asan     unit and system tests under AddressSanitizer and UBSan
 #   make check-tsan     the same under ThreadSanitizer
 #   make faults         a cluster under every fault we know, SECONDS (180)
-#   make fuzz           every fuzz target for FUZZ_SECONDS (30)
+#   make fuzz           every fuzz target, or FUZZ_TARGETS, for FUZZ_SECONDS (30)
 #   make lint           clang-format, clang-tidy, cppcheck
 #   make install        PREFIX (/usr/local), DESTDIR
 
@@ -15,6 +15,7 @@ VARIANT ?= release
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 30
+FUZZ_TARGETS ?=
 SECONDS ?= 180
 SEED ?=
 VERSION = 0.1.0
@@ -126,7 +127,7 @@ faults: packages
 .PHONY: fuzz
 fuzz: packages
 	@$(MAKE) --no-print-directory VARIANT=fuzz fuzzers
-	@tests/fuzz/run $(FUZZ_SECONDS)
+	@tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 .PHONY: fuzzers
 fuzzers: $(FUZZERS)

@@ -53,7 +53,8 @@ enum ckv_kv_mode { CKV_KV_READ, CKV_KV_RESOLVE, CKV_KV_WRITE };
 struct ckv_kv_options {
     const char *directory; /* lmdb, sqlite: exists; the files in it are the engine's */
     uint64_t max_size;     /* bytes; 0: the engine's default. lmdb: the map is reserved at this size
-                              and the file grows up to it as it fills. memory, array: bytes of
+                              and the file grows up to it as it fills; the last eighth, at most
+                              16 MiB, is for changes of what is there. memory, array: bytes of
                               records and side tables. sqlite: bytes of the file, without its
                               log */
     bool read_only;        /* lmdb, sqlite: open what another process may be writing */

@@ -73,6 +73,7 @@ struct txn {
     struct ckv_kv_txn base;
     MDB_txn *mdb;
     uint64_t last;     /* position of the newest record, when writing */
+    bool has_room;     /* for new records, when writing */
     uint64_t snapshot; /* counts renewals */
     struct walk by_storage_key, by_client_public_key;
 };
@@ -413,6 +414,19 @@ static int find_last(struct txn *self)
     return rc == MDB_NOTFOUND ? CKV_OK : error_of(rc);
 }
 
+/*  New records are refused a little before the store is full: so changes of those that are there, which
+    revocations are, find the pages that LMDB needs to put in the place of old ones.  */
+static bool has_room(const struct lmdb *self)
+{
+    enum { PART = 8, MOST = 16 << 20 };
+    uint64_t reserve = self->max_size / PART < MOST ? self->max_size / PART : MOST;
+    MDB_envinfo info;
+    MDB_stat stat;
+    return mdb_env_info(self->env, &info) != MDB_SUCCESS ||
+           mdb_env_stat(self->env, &stat) != MDB_SUCCESS ||
+           ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize + reserve < self->max_size;
+}
+
 /*  At the begin of a write transaction, when none has changes.  */
 static void grow_filter(struct lmdb *self)
 {
@@ -486,6 +500,7 @@ static int lmdb_begin(struct ckv_kv *kv, enum ckv_kv_mode mode, struct ckv_kv_tx
     int rc = begin_mdb(lmdb, writes, &self->mdb);
     if (rc == CKV_OK && writes) {
         grow_filter(lmdb);
+        self->has_room = has_room(lmdb);
         rc = find_last(self);
         if (rc != CKV_OK)
             mdb_txn_abort(self->mdb);
@@ -741,7 +756,7 @@ static int put_new(struct txn *self, const struct ckv_certificate *certificate)
     struct lmdb *lmdb = lmdb_of(self->base.kv);
     uint64_t hash = hash_of(lmdb, certificate->storage_key), position = self->last + 1;
     MDB_val key = value_of(&hash, sizeof(hash)), value = value_of(&position, sizeof(position));
-    if (position > CKV_FILTER_POSITION_MAX)
+    if (position > CKV_FILTER_POSITION_MAX || !self->has_room)
         return CKV_ERROR_STORE_FULL;
     int rc = put_record(self, position, certificate->record, MDB_APPEND);
     if (rc == CKV_OK)

@@ -51,7 +51,7 @@ def resolve_all(node, ids):
 
 
 def full_disk(place, store):
-    disk = small_disk(place, "8m")
+    disk = small_disk(place, "9m")  # of these 1 for what arrives
     ballast = write(os.path.join(disk, "ballast"), b"x" * (2 << 20))
     node = place.node("--store", store, name="disk/n", start=False)
     node.log_path = place.path("log")

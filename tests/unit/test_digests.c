@@ -419,8 +419,8 @@ static bool revokes(struct fixture *self, unsigned number, uint64_t revision)
     return ckv_kv_commit(&txn) == CKV_OK && rc == CKV_KV_NEWER;
 }
 
-/*  A revocation takes the place of what is there, so a full store goes on taking them; but for a few,
-    which the engine has to move to where there is no room. What fails is tried once more, as the
+/*  A revocation takes the place of what is there, so a full store goes on taking them; but for a few in
+    sqlite, which has to move them to where there is no room. What fails is tried once more, as the
     writer does.  */
 static void a_full_store_goes_on_taking_revocations(void **state)
 {
@@ -432,7 +432,7 @@ static void a_full_store_goes_on_taking_revocations(void **state)
         unsigned records = fill_one_by_one(self), taken = 0;
         for (unsigned i = 0; i < REVOCATIONS; i++)
             taken += revokes(self, i % records, 2 + i) || revokes(self, i % records, 2 + i);
-        assert_true(taken >= REVOCATIONS * 98 / 100);
+        assert_true(taken >= (self->engine->traits & SQL ? REVOCATIONS * 98 / 100 : REVOCATIONS));
         assert_digests(self);
     }
 }
