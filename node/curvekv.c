@@ -8,9 +8,10 @@
 #include <sys/resource.h>
 
 static const struct ckv_command *const commands[] = {
-    &ckv_command_serve,  &ckv_command_register, &ckv_command_resolve, &ckv_command_list,
-    &ckv_command_revoke, &ckv_command_rotate,   &ckv_command_import,  &ckv_command_export,
-    &ckv_command_show,   &ckv_command_status,   &ckv_command_forget,  &ckv_command_gateway,
+    &ckv_command_serve,   &ckv_command_register, &ckv_command_resolve, &ckv_command_list,
+    &ckv_command_revoke,  &ckv_command_rotate,   &ckv_command_import,  &ckv_command_export,
+    &ckv_command_show,    &ckv_command_status,   &ckv_command_forget,  &ckv_command_gateway,
+    &ckv_command_connect,
 };
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 
