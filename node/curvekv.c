@@ -32,7 +32,7 @@ static int print_overview(void)
     puts("  help       this, or 'curvekv help COMMAND'\n"
          "  version    which version this is\n"
          "\n"
-         "Every command takes --help, and --data DIR, the node's directory (default:\n"
+         "Every command takes --help; those that need a node's directory, --data DIR (default:\n"
          "$CURVEKV_DATA, else ./curvekv-data).\n"
          "\n"
          "Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 node not reachable,\n"
