@@ -27,6 +27,7 @@ struct ckv_arguments {
     /* of a gateway */
     const char *backend, *clock_window, *gateway, *handshake_timeout, *key_rate, *listen, *loops,
         *max_message, *max_pending, *max_pending_per_address, *stock_hello, *stock_share;
+    const char *certificate, *to; /* of a tunnel */
     bool conflicts, force, help, json, keep_client_key, passphrase, watch;
     const char *meta[CKV_ARGUMENTS_META_MAX];
     int meta_count;
@@ -47,7 +48,7 @@ struct ckv_command {
 extern const struct ckv_command ckv_command_serve, ckv_command_register, ckv_command_resolve,
     ckv_command_list, ckv_command_revoke, ckv_command_rotate, ckv_command_import,
     ckv_command_export, ckv_command_show, ckv_command_status, ckv_command_forget,
-    ckv_command_gateway;
+    ckv_command_gateway, ckv_command_connect;
 
 /*  Reads argv[1..] after the command's name. Returns CKV_EXIT_DONE, or CKV_EXIT_USAGE after having
     said what is wrong.  */

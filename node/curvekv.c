@@ -8,9 +8,10 @@
 #include <sys/resource.h>
 
 static const struct ckv_command *const commands[] = {
-    &ckv_command_serve,  &ckv_command_register, &ckv_command_resolve, &ckv_command_list,
-    &ckv_command_revoke, &ckv_command_rotate,   &ckv_command_import,  &ckv_command_export,
-    &ckv_command_show,   &ckv_command_status,   &ckv_command_forget,  &ckv_command_gateway,
+    &ckv_command_serve,   &ckv_command_register, &ckv_command_resolve, &ckv_command_list,
+    &ckv_command_revoke,  &ckv_command_rotate,   &ckv_command_import,  &ckv_command_export,
+    &ckv_command_show,    &ckv_command_status,   &ckv_command_forget,  &ckv_command_gateway,
+    &ckv_command_connect,
 };
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 
@@ -31,7 +32,7 @@ static int print_overview(void)
     puts("  help       this, or 'curvekv help COMMAND'\n"
          "  version    which version this is\n"
          "\n"
-         "Every command takes --help, and --data DIR, the node's directory (default:\n"
+         "Every command takes --help; those that need a node's directory, --data DIR (default:\n"
          "$CURVEKV_DATA, else ./curvekv-data).\n"
          "\n"
          "Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 node not reachable,\n"

@@ -37,7 +37,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 CURVEKV = os.path.abspath(os.environ.get("CURVEKV", os.path.join(ROOT, "build/release/curvekv")))
 DEADLINE_S = 60
 COMMANDS = ["serve", "register", "resolve", "list", "revoke", "rotate", "import", "export", "show",
-            "status", "forget", "gateway"]
+            "status", "forget", "gateway", "connect"]
 DONE, REFUSED, USAGE, NOT_REACHABLE, NOT_REPLICATED = 0, 1, 2, 3, 4
 
 tests = []

@@ -309,8 +309,8 @@ def help_lists_every_command_and_each_has_an_example(place):
         contains(overview, "usage:", "help", "version", "Exit status", *COMMANDS)
     for command in COMMANDS:
         text = run(command, "--help").ended(DONE).out
-        contains(text, "usage: curvekv " + command, "Example", f"  curvekv {command}", "--data"
-                 if command != "show" else "--json")
+        contains(text, "usage: curvekv " + command, "Example", f"  curvekv {command}",
+                 {"show": "--json", "connect": "--to"}.get(command, "--data"))
         equal(run("help", command).ended(DONE).out, text)
         equal(run(command, "-h").ended(DONE).out, text)
         contains(overview, text.splitlines()[0])
