@@ -413,6 +413,7 @@ def a_backend_that_breaks_off_at_any_point_closes_the_client_and_no_other(place)
         if said.startswith(whole):
             peer.client.ready(peer.read_command())
         true(peer.is_closed(), said)
+        peer.close()
         until(lambda: gateway.counts()["clients"] == 0, "gone")
         gateway.node.stop()
 
