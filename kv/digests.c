@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum { ROW_SIZE = CKV_DIGEST_ROW_RANGES * CKV_DIGEST_SIZE, RANGE_SHIFT = 64 - 14 };
@@ -31,9 +32,11 @@ struct ckv_digests {
     bool changed[CKV_RANGES];
     uint16_t ranges[CKV_RANGES]; /* that changed */
     unsigned count;
-    uint64_t next;    /* number of a row of changes */
-    unsigned pending; /* changes in the store, and what their rows cost; too high after an abort */
-    bool cramped;     /* no room is taken for changes: they go where the digests are */
+    uint64_t next; /* number of a row of changes */
+    /*  These two are looked at between transactions, too.  */
+    atomic_uint
+        pending; /* changes in the store, and what their rows cost; too high after an abort */
+    atomic_bool cramped; /* no room is taken for changes: they go where the digests are */
 };
 
 unsigned ckv_kv_range_of(const struct ckv_kv *self, struct ckv_octets storage_key)
@@ -248,16 +251,17 @@ static int settle(struct ckv_kv *kv, unsigned rows)
     else
         kv->engine->abort(txn);
     if (rc == CKV_OK)
-        kv->digests->pending = weight < kv->digests->pending ? kv->digests->pending - weight : 0;
+        atomic_fetch_sub(&kv->digests->pending, weight);
     return rc;
 }
 
-/*  Whether there is not much room left.  */
+/*  Whether changes had better not pile up: there is not much room left, or nothing to be gained.  */
 static bool is_cramped(struct ckv_kv *kv)
 {
     enum { SPARE = 2 << 20 };
     struct ckv_kv_stats stats;
-    return kv->engine->stats(kv, &stats) != CKV_OK || stats.bytes + SPARE >= stats.max_size;
+    return !kv->engine->copies_pages || kv->engine->stats(kv, &stats) != CKV_OK ||
+           stats.bytes + SPARE >= stats.max_size;
 }
 
 /*  Takes what has piled up out of the store, a few rows at a time where there is no room for more.  */

@@ -12,7 +12,8 @@
     records. A read transaction sees digests and records of one moment. A small transaction adds one
     row, the changes of its ranges; when changes have piled up they are added to the digests
     themselves, 64 ranges a row, in a transaction of their own, whose failure costs nobody a change;
-    those of a large transaction, or in a store that is nearly full, are added at once. Storage keys are spread over all rows: to change those
+    those of a large transaction, or in a store that is nearly full, or in another engine than lmdb,
+    are added at once. Storage keys are spread over all rows: to change those
     each time would write as many pages as the records' index does, a quarter of what a commit
     writes (measured, 30 registrations a commit).
 */

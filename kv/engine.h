@@ -14,7 +14,8 @@
 
 struct ckv_kv_engine {
     const char *name;
-    bool in_memory; /* needs no directory, and cannot be opened for reading only */
+    bool in_memory;    /* needs no directory, and cannot be opened for reading only */
+    bool copies_pages; /* a small change of a row costs a page: changes of digests may pile up */
     int (*open)(struct ckv_kv **self_p, const struct ckv_kv_options *options);
     void (*close)(struct ckv_kv *self);
     int (*stats)(struct ckv_kv *self, struct ckv_kv_stats *stats);

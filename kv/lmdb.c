@@ -837,6 +837,7 @@ static int lmdb_table_next(struct ckv_kv_txn *txn, enum ckv_kv_table table, stru
 
 const struct ckv_kv_engine ckv_kv_lmdb = {
     .name = "lmdb",
+    .copies_pages = true,
     .open = lmdb_open,
     .close = lmdb_close,
     .stats = lmdb_stats,

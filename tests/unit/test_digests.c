@@ -420,18 +420,24 @@ static bool revokes(struct fixture *self, unsigned number, uint64_t revision)
 }
 
 /*  A revocation takes the place of what is there, so a full store goes on taking them; but for a few in
-    sqlite, which has to move them to where there is no room. What fails is tried once more, as the
-    writer does.  */
+    sqlite, which has to move them to where there is no room.  */
 static void a_full_store_goes_on_taking_revocations(void **state)
 {
-    enum { REVOCATIONS = 1000 };
+    enum { REVOCATIONS = 1000, TRIES = 20 };
     struct fixture *self = *state;
     for (uint64_t size = 2 << 20; size <= 8 << 20; size += 512 << 10) {
         self->options.max_size = size;
         begin_anew(self);
         unsigned records = fill_one_by_one(self), taken = 0;
-        for (unsigned i = 0; i < REVOCATIONS; i++)
-            taken += revokes(self, i % records, 2 + i) || revokes(self, i % records, 2 + i);
+        for (unsigned i = 0; i < REVOCATIONS; i++) {
+            bool is_taken = false;
+            for (int tries = 0; !is_taken && tries < TRIES; tries++) {
+                if (tries)
+                    usleep(500); /* until whoever builds the filter lets go of the store */
+                is_taken = revokes(self, i % records, 2 + i);
+            }
+            taken += is_taken;
+        }
         assert_true(taken >= (self->engine->traits & SQL ? REVOCATIONS * 98 / 100 : REVOCATIONS));
         assert_digests(self);
     }
@@ -711,8 +717,8 @@ static const struct test tests[] = {
     TEST(a_healed_record_leaves_the_digest_that_it_had, ANY),
     TEST(a_record_whose_storage_key_is_damaged_is_mended_out_of_the_digest, ANY),
     TEST(a_sound_record_is_not_taken_for_a_damaged_one, ANY),
-    TEST(small_changes_pile_up_and_are_added_to_the_digests_now_and_then, ANY_KEY),
-    TEST(a_large_change_is_added_to_the_digests_at_once, ANY_KEY),
+    TEST(small_changes_pile_up_and_are_added_to_the_digests_now_and_then, PILES),
+    TEST(a_large_change_is_added_to_the_digests_at_once, PILES),
     TEST(what_is_undone_changes_no_digest_even_when_it_was_added_already, ANY_KEY),
     TEST(a_full_store_goes_on_taking_revocations, DURABLE),
     TEST(digests_of_another_form_are_counted_anew, DURABLE),
