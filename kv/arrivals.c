@@ -285,7 +285,8 @@ static uint64_t sequence_of(const struct ckv_arrivals *self, unsigned slot)
 
 static uint64_t ticket_of(unsigned slot, uint64_t sequence)
 {
-    return (uint64_t)slot << SEQUENCE_BITS | (sequence & ((UINT64_C(1) << SEQUENCE_BITS) - 1));
+    const uint64_t one = UINT64_C(1) << SEQUENCE_BITS; /* in the slot's place */
+    return slot * one + sequence % one;
 }
 
 /*  What is in a bucket for a storage key.  */
