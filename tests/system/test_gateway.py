@@ -270,6 +270,25 @@ def the_backend_knows_who_the_client_is(place):
 
 
 @test
+def a_client_of_czmq_is_served_with_the_file_that_register_wrote(place):
+    gateway = Gateway(place)
+    router = gateway.backend(zmq.ROUTER)
+    gateway.register("c", "--key", "client-7")
+    client = subprocess.Popen(
+        [place.compile("czmq_client.c", "-lczmq", "-lzmq"), f"{gateway.node.data}.c.cert",
+         gateway.endpoint, gateway.node.status()["server_public_key"]], stdout=subprocess.PIPE)
+    try:
+        name, who, question = router.recv_multipart(copy=False)
+        equal((who.bytes, question.bytes), (b"who", b"am I?"))
+        router.send_multipart([name.bytes, who.get("X-Curvekv-Key").encode()])
+        equal(client.communicate(timeout=DEADLINE_S)[0], b"client-7\n")
+        equal(client.returncode, 0)
+    finally:
+        client.kill()
+        client.wait()
+
+
+@test
 def a_client_cannot_say_it_is_someone_else(place):
     gateway = Gateway(place)
     router = gateway.backend(zmq.ROUTER)

@@ -27,6 +27,36 @@ def a_dedicated_client_is_met_with_its_own_server_key(place):
     gateway.refused(box=1)
 
 
+def registered(admin, count):
+    """COUNT clients with a server key each, by the admin service."""
+    for number in range(count):
+        admin.send("register", organisation="ACME", client_number=str(number))
+    for _ in range(count):
+        _, (record, secrets) = admin.receive()  # core/certificate.h, node/request.h
+        yield Identity(record[96:128], secrets[32:], record[128:160], record[56:56 + record[3]],
+                       secrets[:32])
+
+
+@test
+def a_thousand_clients_are_met_with_a_thousand_server_keys_on_one_port(place):
+    gateway = Gateway(place, "--key-rate", "0")
+    router = gateway.backend(zmq.ROUTER)
+    clients = list(registered(gateway.node.admin(), 1000))
+    equal(len({client.server for client in clients}), 1000)
+    for number, client in enumerate(clients):
+        peer = Peer(gateway.endpoint).handshake(client)
+        peer.send(b"%d" % number)
+        _, text = router.recv_multipart()
+        equal(text, b"%d" % number)
+        peer.close()
+    counts = gateway.counts()
+    equal((counts["handshakes"], counts["curve_operations"]), (1000, 4000))
+    for one, other in zip(clients[:20], clients[1:21]):  # and with no other
+        swapped = Identity(one.public, one.secret, other.server, one.storage_key, one.hello_key)
+        true(Peer(gateway.endpoint).say_hello(swapped).is_closed())
+    gateway.refused(box=20)
+
+
 @test
 def a_shared_client_with_a_storage_key_is_met_with_the_default_key(place):
     gateway = Gateway(place)
