@@ -161,7 +161,8 @@ uint64_t ckv_arrivals_left(const struct ckv_arrivals *self)
     return atomic_load_explicit(&self->head->left, memory_order_acquire);
 }
 
-int ckv_arrival_copy(struct ckv_arrival *self, const struct ckv_arrival *other)
+/*  OTHER was read already, so this is CKV_OK.  */
+static int copy_arrival(struct ckv_arrival *self, const struct ckv_arrival *other)
 {
     memcpy(self->record, other->record, other->view.record.size);
     return ckv_certificate_parse(&self->view, self->record, other->view.record.size);
@@ -225,7 +226,7 @@ int ckv_arrivals_get(const struct ckv_arrivals *self, struct ckv_octets storage_
     while (++i < end) /* a newer state has just come, and the older one is about to leave */
         if (read_match(self, i, storage_key, &other) &&
             ckv_certificate_compare(&other.view, &arrival->view) < 0 &&
-            ckv_arrival_copy(arrival, &other) != CKV_OK)
+            copy_arrival(arrival, &other) != CKV_OK)
             return CKV_ERROR_NOT_FOUND;
     return CKV_OK;
 }

@@ -40,9 +40,6 @@ struct ckv_arrival {
     uint8_t record[CKV_ARRIVAL_RECORD_MAX];
 };
 
-/*  Makes SELF a copy of OTHER. Returns CKV_OK; OTHER was read already.  */
-int ckv_arrival_copy(struct ckv_arrival *self, const struct ckv_arrival *other);
-
 /*  Makes the file PATH, or clears the one that is there, and maps it for writing. Space on the disk
     is reserved, so that no write to the map can fail. Returns CKV_ERROR_DISK_FULL, CKV_ERROR_IO,
     CKV_ERROR_PERMISSION, CKV_ERROR_MEMORY.  */

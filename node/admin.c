@@ -602,14 +602,15 @@ static void answer(struct ckv_admin *self, zmq_msg_t *client, struct ckv_request
     int rc = CKV_OK;
     switch (request->command) {
     case CKV_REQUEST_RESOLVE:
+        resolve(self, client, request);
+        ckv_kv_reset(self->txn);
+        break;
     case CKV_REQUEST_LIST:
     case CKV_REQUEST_CONFLICTS:
         rc = ckv_kv_renew(self->txn);
         if (rc != CKV_OK)
             break;
-        if (request->command == CKV_REQUEST_RESOLVE)
-            resolve(self, client, request);
-        else if (request->command == CKV_REQUEST_LIST)
+        if (request->command == CKV_REQUEST_LIST)
             list(self, client, request);
         else
             list_conflicts(self, client, request);

@@ -325,13 +325,25 @@ static void *watch(void *argument)
     return NULL;
 }
 
+static pthread_t start_watch(struct watch *self)
+{
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, watch, self), 0);
+    return thread;
+}
+
+static void stop_watch(struct watch *self, pthread_t thread)
+{
+    atomic_store(&self->stop, true);
+    pthread_join(thread, NULL);
+}
+
 static void who_resolves_while_records_arrive_and_are_stored_never_goes_back(void **state)
 {
     struct fixture *self = *state;
     struct watch watcher = { .fixture = self };
     uint64_t tickets[KEYS];
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, watch, &watcher), 0);
+    pthread_t thread = start_watch(&watcher);
     for (unsigned round = 1; round <= ROUNDS; round++) {
         for (unsigned i = 0; i < KEYS; i++)
             tickets[i] = arrive(self, (struct plan){ .number = i, .revision = round });
@@ -342,8 +354,7 @@ static void who_resolves_while_records_arrive_and_are_stored_never_goes_back(voi
         for (unsigned i = 0; i < KEYS; i++)
             ckv_kv_leave_arrival(self->kv, tickets[i]);
     }
-    atomic_store(&watcher.stop, true);
-    pthread_join(thread, NULL);
+    stop_watch(&watcher, thread);
     assert_true(atomic_load(&watcher.looks) > KEYS);
     assert_int_equal(atomic_load(&watcher.went_back), 0);
     assert_int_equal(atomic_load(&watcher.torn), 0);
@@ -355,19 +366,17 @@ static void no_record_is_read_in_parts_while_others_take_its_slot(void **state)
     struct fixture *self = *state;
     struct watch watcher = { .fixture = self };
     struct sealed *states = calloc(STATES, sizeof(*states));
-    pthread_t thread;
     for (unsigned i = 0; i < STATES; i++)
         make_record(&states[i], self->key,
                     (struct plan){ .number = 0, .revision = 1 + i, .padding = 7 * (i % 97) });
-    assert_int_equal(pthread_create(&thread, NULL, watch, &watcher), 0);
+    pthread_t thread = start_watch(&watcher);
     for (unsigned time = 0; time < TIMES || atomic_load(&watcher.looks) <= KEYS; time++) {
         uint64_t ticket = 0;
         for (unsigned i = 0; i < STATES; i++)
             ticket = ckv_kv_enter_arrival(self->kv, &states[i].view);
         ckv_kv_leave_arrival(self->kv, ticket);
     }
-    atomic_store(&watcher.stop, true);
-    pthread_join(thread, NULL);
+    stop_watch(&watcher, thread);
     free(states);
     assert_true(atomic_load(&watcher.looks) > KEYS);
     assert_int_equal(atomic_load(&watcher.torn), 0);
@@ -378,19 +387,17 @@ static void newer_states_that_arrive_one_after_the_other_never_let_go_of_the_las
     struct fixture *self = *state;
     struct watch watcher = { .fixture = self };
     struct sealed *states = calloc(STATES, sizeof(*states));
-    pthread_t thread;
     assert_int_equal(merge_alone(self, (struct plan){ .number = 0, .revision = 1 }), CKV_KV_NEW);
     for (unsigned i = 0; i < STATES; i++)
         make_record(&states[i], self->key, (struct plan){ .number = 0, .revision = 2 + i });
-    assert_int_equal(pthread_create(&thread, NULL, watch, &watcher), 0);
+    pthread_t thread = start_watch(&watcher);
     for (unsigned i = 0; i < STATES; i++) {
         uint64_t looks = atomic_load(&watcher.looks);
         assert_true(ckv_kv_enter_arrival(self->kv, &states[i].view) != 0);
         while (i % 4 == 0 && atomic_load(&watcher.looks) < looks + KEYS)
             ;
     }
-    atomic_store(&watcher.stop, true);
-    pthread_join(thread, NULL);
+    stop_watch(&watcher, thread);
     free(states);
     assert_int_equal(atomic_load(&watcher.went_back), 0);
     assert_int_equal(atomic_load(&watcher.torn), 0);
