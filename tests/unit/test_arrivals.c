@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 static uint64_t arrive(struct fixture *self, struct plan plan)
@@ -382,6 +383,44 @@ static void no_record_is_read_in_parts_while_others_take_its_slot(void **state)
     assert_int_equal(atomic_load(&watcher.torn), 0);
 }
 
+/*  The first word of a slot is its sequence, the second the size; the record follows.  */
+enum { HEAD = 4096, SLOT = 1024, SLOTS = 1024, REWRITES = 100000 };
+
+static void rewrite(_Atomic(uint64_t) *slot, struct ckv_octets record)
+{
+    atomic_fetch_add(&slot[0], 1);
+    for (size_t at = 0; at < record.size; at += 8) {
+        uint64_t word = 0;
+        memcpy(&word, record.data + at, record.size - at < 8 ? record.size - at : 8);
+        atomic_store(&slot[2 + at / 8], word);
+    }
+    atomic_store(&slot[1], record.size);
+    atomic_fetch_add(&slot[0], 1);
+}
+
+static void who_reads_a_slot_that_is_written_meanwhile_reads_it_again(void **state)
+{
+    struct fixture *self = *state;
+    struct watch watcher = { .fixture = self };
+    char path[512];
+    snprintf(path, sizeof(path), "%s/certificates.arrivals", self->directory);
+    int fd = open(path, O_RDWR);
+    arrive(self, (struct plan){ .number = 0, .revision = 2 });
+    make_record(&self->a, self->key, (struct plan){ .number = 0, .revision = 3, .padding = 600 });
+    uint8_t *map = mmap(NULL, HEAD + SLOT * SLOTS, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_true(map != MAP_FAILED);
+    _Atomic(uint64_t) *slot = (_Atomic(uint64_t) *)(void *)(map + HEAD);
+    while (!atomic_load(&slot[1]))
+        slot += SLOT / 8;
+    pthread_t thread = start_watch(&watcher);
+    for (int i = 0; i < REWRITES; i++)
+        rewrite(slot, i % 2 ? self->b.view.record : self->a.view.record);
+    stop_watch(&watcher, thread);
+    munmap(map, HEAD + SLOT * SLOTS);
+    close(fd);
+    assert_int_equal(atomic_load(&watcher.torn), 0);
+}
+
 static void newer_states_that_arrive_one_after_the_other_never_let_go_of_the_last(void **state)
 {
     struct fixture *self = *state;
@@ -415,6 +454,7 @@ static const struct test tests[] = {
     TEST(a_change_is_made_to_what_has_arrived, DURABLE),
     TEST(who_opened_the_store_before_the_node_sees_arrivals_too, DURABLE),
     TEST(newer_states_that_arrive_one_after_the_other_never_let_go_of_the_last, DURABLE),
+    TEST(who_reads_a_slot_that_is_written_meanwhile_reads_it_again, DURABLE),
     TEST(no_record_is_read_in_parts_while_others_take_its_slot, DURABLE),
     TEST(who_resolves_while_records_arrive_and_are_stored_never_goes_back, DURABLE),
 };
