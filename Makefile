@@ -40,20 +40,19 @@ LDLIBS = $(shell pkg-config --libs $(PACKAGES))
 LIB_LDLIBS = $(shell pkg-config --libs $(LIB_PACKAGES))
 
 # What a program links that opens a store or runs a handshake, and what only the node needs.
-LIB_NODE_SOURCES = $(addprefix node/,library.c connection.c dial.c endpoint.c handshake.c identity.c keyfile.c wire.c)
-LIB_SOURCES = $(wildcard core/*.c kv/*.c) $(LIB_NODE_SOURCES)
-NODE_SOURCES = $(filter-out $(LIB_NODE_SOURCES),$(wildcard node/*.c)) $(wildcard replication/*.c)
+LIB_SOURCES = $(wildcard core/*.c kv/*.c node/library/*.c)
+NODE_SOURCES = $(filter-out $(LIB_SOURCES),$(wildcard node/*.c node/*/*.c)) $(wildcard replication/*.c)
 LIB_OBJECTS = $(LIB_SOURCES:%.c=$B/%.o)
 NODE_OBJECTS = $(NODE_SOURCES:%.c=$B/%.o)
 # Without main, for the tests of the node's parts.
-PART_OBJECTS = $(filter-out $B/node/curvekv.o,$(NODE_OBJECTS))
+PART_OBJECTS = $(filter-out $B/node/commands/curvekv.o,$(NODE_OBJECTS))
 
 UNIT_TESTS = $(patsubst %.c,$B/%,$(wildcard tests/unit/test_*.c))
 FUZZERS = $(patsubst %.c,$B/%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES = $(patsubst %.c,$B/%,$(wildcard bench/bench_*.c))
 EXAMPLES = $(patsubst %.c,$B/%,$(wildcard examples/*.c))
 
-PUBLIC_HEADERS = node/curvekv.h
+PUBLIC_HEADERS = node/library/curvekv.h
 CORE_PUBLIC_HEADERS = core/error.h core/octets.h core/certificate.h core/storage_key.h \
                       core/cluster_key.h core/properties.h core/time.h core/z85.h
 
@@ -95,7 +94,7 @@ $B/bench/%: $B/bench/%.o $(PART_OBJECTS) $B/libcurvekv.a
 $B/examples/%: examples/%.c $B/libcurvekv.so
 	@mkdir -p $(@D)
 	@echo "  link  $@"
-	@$(CC) -I. -Inode $(CFLAGS) -o $@ $< -L$B -lcurvekv -Wl,-rpath,'$$ORIGIN/..' $(LDFLAGS)
+	@$(CC) -I. -Inode/library $(CFLAGS) -o $@ $< -L$B -lcurvekv -Wl,-rpath,'$$ORIGIN/..' $(LDFLAGS)
 
 .SECONDARY:
 -include $(shell find build/$(VARIANT) -name '*.d' 2>/dev/null)
@@ -145,9 +144,9 @@ bench: packages
 .PHONY: benches
 benches: $(BENCHES)
 
-SOURCES = $(wildcard core/*.c kv/*.c replication/*.c node/*.c bench/*.c examples/*.c tests/unit/*.c \
+SOURCES = $(wildcard core/*.c kv/*.c replication/*.c node/*.c node/*/*.c bench/*.c examples/*.c tests/unit/*.c \
                      tests/fuzz/*.c)
-HEADERS = $(wildcard core/*.h kv/*.h replication/*.h node/*.h bench/*.h tests/unit/*.h tests/fuzz/*.h)
+HEADERS = $(wildcard core/*.h kv/*.h replication/*.h node/*.h node/*/*.h bench/*.h tests/unit/*.h tests/fuzz/*.h)
 
 .PHONY: lint
 lint: packages

@@ -28,7 +28,7 @@
 */
 #include "bench/cluster.h"
 #include "core/z85.h"
-#include "node/curvekv.h"
+#include "node/library/curvekv.h"
 
 enum {
     ROUNDS_MAX = 99,

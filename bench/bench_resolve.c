@@ -15,7 +15,7 @@
    which the kernel kills at its first system call, does the same resolves and lives.
 */
 #include "bench/measure.h"
-#include "node/curvekv.h"
+#include "node/library/curvekv.h"
 
 #include <dlfcn.h>
 #include <linux/seccomp.h>

@@ -13,7 +13,7 @@
     already: not a peer, since it answers nobody, but the floor.
 */
 #include "bench/node.h"
-#include "node/curvekv.h"
+#include "node/library/curvekv.h"
 
 enum { ROUNDS_MAX = 99 };
 

@@ -103,7 +103,7 @@ enum ckv_error {
     CKV_ERROR_HELLO_MAC = -106,   /* a modified HELLO not made with its client's hello key */
     CKV_ERROR_HELLO_CLOCK = -107, /* a modified HELLO outside the clock's window */
 
-    /*  A client's connection (node/curvekv.h)  */
+    /*  A client's connection (node/library/curvekv.h)  */
     CKV_ERROR_NO_SERVER = -122,     /* nothing listens at the endpoint */
     CKV_ERROR_MECHANISM = -123,     /* the server is not set up for CURVE */
     CKV_ERROR_HANDSHAKE = -124,     /* the server closed in the handshake, without a reason */

@@ -9,7 +9,7 @@
 
 #include "kv/writer.h"
 #include "node/datadir.h"
-#include "node/gateway.h"
+#include "node/gateway/gateway.h"
 #include "node/registry.h"
 #include "replication/replicator.h"
 

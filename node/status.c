@@ -1,7 +1,7 @@
 #include "node/status.h"
 #include "core/z85.h"
 #include "kv/clock.h"
-#include "node/gateway_options.h"
+#include "node/gateway/report.h"
 
 #include <inttypes.h>
 #include <sodium.h>

@@ -1,9 +1,9 @@
 /*  Admission: who may come in, in which order of questions; and the memory behind it: replays, rates,
     and the share of stock HELLOs.  */
-#include "node/admission.h"
-#include "node/rate.h"
-#include "node/replay.h"
-#include "node/share.h"
+#include "node/gateway/admission.h"
+#include "node/gateway/rate.h"
+#include "node/gateway/replay.h"
+#include "node/gateway/share.h"
 #include "tests/unit/records.h"
 
 #include <setjmp.h>

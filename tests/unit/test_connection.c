@@ -1,5 +1,5 @@
-/*  A client's connection with stock libzmq servers that ask ZAP: node/curvekv.h.  */
-#include "node/curvekv.h"
+/*  A client's connection with stock libzmq servers that ask ZAP: node/library/curvekv.h.  */
+#include "node/library/curvekv.h"
 #include "tests/unit/client_files.h"
 #include "tests/unit/libzmq_sessions.h"
 

@@ -1,5 +1,5 @@
-/*  A client's connection with servers that stall, close, lie and babble: node/curvekv.h.  */
-#include "node/curvekv.h"
+/*  A client's connection with servers that stall, close, lie and babble: node/library/curvekv.h.  */
+#include "node/library/curvekv.h"
 #include "tests/unit/client_files.h"
 #include "tests/unit/fake_server.h"
 

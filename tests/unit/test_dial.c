@@ -1,7 +1,7 @@
-/*  The way to a server: node/dial.h.  */
-#include "node/dial.h"
-#include "node/endpoint.h"
-#include "node/wire.h"
+/*  The way to a server: node/library/dial.h.  */
+#include "node/library/dial.h"
+#include "node/library/endpoint.h"
+#include "node/library/wire.h"
 
 #include <arpa/inet.h>
 #include <setjmp.h>

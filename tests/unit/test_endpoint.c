@@ -1,5 +1,5 @@
 /*  Endpoints: what is one, where it leads, and who may listen there.  */
-#include "node/endpoint.h"
+#include "node/library/endpoint.h"
 
 #include <poll.h>
 #include <setjmp.h>

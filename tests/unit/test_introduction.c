@@ -2,7 +2,7 @@
     more than it may say.  */
 #include "core/properties.h"
 #include "core/zmtp.h"
-#include "node/introduction.h"
+#include "node/gateway/introduction.h"
 #include "tests/unit/records.h"
 
 #include <setjmp.h>

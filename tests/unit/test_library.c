@@ -1,7 +1,7 @@
-/*  The promises of node/curvekv.h that one process can show. What writes is a child: a process opens a
+/*  The promises of node/library/curvekv.h that one process can show. What writes is a child: a process opens a
     store once.  */
 #include "kv/kv.h"
-#include "node/curvekv.h"
+#include "node/library/curvekv.h"
 #include "tests/unit/records.h"
 
 #include <setjmp.h>

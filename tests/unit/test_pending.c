@@ -1,5 +1,5 @@
 /*  Pending handshakes: who leaves first, and what is counted for whom.  */
-#include "node/pending.h"
+#include "node/gateway/pending.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

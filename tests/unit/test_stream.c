@@ -1,6 +1,6 @@
 /*  Streams and relays, over socket pairs: what goes in at one end comes out at the other, whole and in
     order, however the octets come; and who does not read makes nobody's memory grow.  */
-#include "node/relay.h"
+#include "node/relay/relay.h"
 #include "tests/unit/curve_handshake.h"
 
 #include <fcntl.h>

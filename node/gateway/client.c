@@ -1,0 +1,429 @@
+/*  client: a client that has shown who it is, from its INITIATE to its end.  */
+#include "node/gateway/introduction.h"
+#include "node/gateway/parts.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    FINISH_MS = 30000, /* for the side that is told that no more comes */
+    QUEUE_MS = 1,      /* a stock backend's queue has 100 places, and is soon empty again */
+    QUIET_TICKS = 5,   /* of a client that is let go while the gateway drains */
+    FIRST_TO_BACKEND = CKV_ZMTP_GREETING_SIZE + CKV_INTRODUCTION_MAX,
+};
+
+enum state {
+    REACHING, /* for the backend, until its READY */
+    RELAYING,
+    FINISHING, /* one side has ended; the other is told so */
+};
+
+struct ckv_client {
+    struct ckv_relay relay; /* outer: the client, inner: the backend */
+    struct ckv_curve_server curve;
+    struct ckv_loop *loop;
+    struct ckv_client_list *list;
+    struct ckv_client *previous, *next;
+    uint64_t deadline;
+    uint8_t *first; /* greeting and READY for the backend, until it has answered */
+    size_t first_size;
+    uint8_t streams; /* that are not closed yet */
+    uint8_t state;
+    uint8_t quiet_ticks;
+    bool is_reached; /* the backend is connected */
+    bool has_sent;   /* the client, at least one frame */
+};
+
+/* ---- lists ---- */
+
+static void enlist(struct ckv_client *self, struct ckv_client_list *list)
+{
+    self->list = list;
+    self->previous = list->last;
+    self->next = NULL;
+    if (list->last)
+        list->last->next = self;
+    else
+        list->first = self;
+    list->last = self;
+}
+
+static void delist(struct ckv_client *self)
+{
+    if (self->previous)
+        self->previous->next = self->next;
+    else
+        self->list->first = self->next;
+    if (self->next)
+        self->next->previous = self->previous;
+    else
+        self->list->last = self->previous;
+}
+
+static void move(struct ckv_client *self, struct ckv_client_list *list)
+{
+    delist(self);
+    enlist(self, list);
+}
+
+/* ---- ending ---- */
+
+static void destroy(struct ckv_client *self)
+{
+    ckv_count_add(&self->loop->counts.ended, 1);
+    delist(self);
+    ckv_curve_server_wipe(&self->curve);
+    free(self->first);
+    free(self);
+}
+
+/*  Both sides at once; the memory goes with the last callback. VERDICT is why, if the client was not
+    let in yet.  */
+static void close_both(struct ckv_client *self, enum ckv_verdict verdict)
+{
+    if (self->state == REACHING)
+        ckv_loop_count_verdict(self->loop, verdict);
+    if (self->state != FINISHING) {
+        self->deadline = UINT64_MAX;
+        move(self, &self->loop->timed);
+    }
+    self->state = FINISHING;
+    ckv_stream_close(&self->relay.outer);
+    ckv_stream_close(&self->relay.inner);
+}
+
+/*  STREAM stays for as long as it takes to say that no more comes.
+
+    It gets time to read what is on its way. libzmq drops what it has not read when it finds a unix socket closed
+    while its own queue is full, so that is left open until the backend closes it.  */
+static void finish(struct ckv_client *self, struct ckv_stream *stream)
+{
+    self->state = FINISHING;
+    self->deadline = uv_now(&self->loop->uv) + FINISH_MS;
+    move(self, &self->loop->timed);
+    ckv_stream_finish(stream);
+}
+
+/*  ENDED has ended, and OTHER is the other one.  */
+static void end(struct ckv_client *self, struct ckv_stream *ended, struct ckv_stream *other,
+                enum ckv_verdict verdict)
+{
+    bool has_nothing_to_read = other == &self->relay.inner && !self->has_sent;
+    if (self->state != RELAYING || has_nothing_to_read) {
+        close_both(self, verdict);
+        return;
+    }
+    ckv_stream_close(ended);
+    finish(self, other);
+}
+
+static void on_closed(void *argument)
+{
+    struct ckv_client *self = argument;
+    if (--self->streams == 0)
+        destroy(self);
+}
+
+/* ---- the client's side ---- */
+
+static int on_outer_frame(void *argument, uint8_t flags, uint8_t *body, size_t size)
+{
+    struct ckv_client *self = argument;
+    self->quiet_ticks = 0;
+    self->has_sent = true;
+    return self->state == RELAYING ? ckv_relay_inwards(&self->relay, flags, body, size)
+                                   : CKV_ERROR_CURVE;
+}
+
+static void on_outer_ended(void *argument, int why)
+{
+    struct ckv_client *self = argument;
+    (void)why;
+    end(self, &self->relay.outer, &self->relay.inner, CKV_REFUSED_LEFT);
+}
+
+static void on_drained(void *argument)
+{
+    (void)argument;
+}
+
+static const struct ckv_stream_events outer_events = {
+    .frame = on_outer_frame,
+    .drained = on_drained,
+    .ended = on_outer_ended,
+    .closed = on_closed,
+};
+
+/* ---- the backend's side ---- */
+
+static int on_greeted(void *argument, const struct ckv_zmtp_greeting *greeting)
+{
+    struct ckv_client *self = argument;
+    self->relay.inner_minor = greeting->minor;
+    return strcmp(greeting->mechanism, "NULL") == 0 ? CKV_OK : CKV_ERROR_ZMTP;
+}
+
+static int put_command(struct ckv_client *self, const void *command, size_t size)
+{
+    uint8_t header[CKV_ZMTP_HEADER_MAX];
+    size_t header_size = ckv_zmtp_header_write(header, CKV_ZMTP_COMMAND, size);
+    int rc = ckv_stream_put(&self->relay.outer, header, header_size);
+    return rc == CKV_OK ? ckv_stream_put(&self->relay.outer, command, size) : rc;
+}
+
+/*  The backend is ready: so is the client, and frames go both ways.  */
+static int connect_both(struct ckv_client *self, struct ckv_octets metadata)
+{
+    uint8_t ready[CKV_CURVE_READY_MAX];
+    int rc = ckv_curve_server_ready(&self->curve, metadata, ready);
+    if (rc == CKV_OK)
+        rc = put_command(self, ready, CKV_CURVE_READY_OVERHEAD + metadata.size);
+    if (rc != CKV_OK)
+        return rc;
+    free(self->first);
+    self->first = NULL;
+    self->relay.inner_subscribes = ckv_relay_subscribes(metadata);
+    self->state = RELAYING;
+    move(self, &self->loop->relaying);
+    ckv_count_add(&self->loop->counts.handshakes, 1);
+    ckv_stream_pair(&self->relay.outer, &self->relay.inner);
+    ckv_stream_read(&self->relay.outer, true);
+    return CKV_OK;
+}
+
+/*  The backend turns the client away.  */
+static int pass_on_error(struct ckv_client *self, struct ckv_octets data)
+{
+    char text[CKV_CURVE_REASON_MAX + 1] = "";
+    uint8_t error[CKV_CURVE_ERROR_MAX];
+    struct ckv_octets reason;
+    if (ckv_zmtp_error_parse(data, &reason) != CKV_OK)
+        return CKV_ERROR_ZMTP;
+    memcpy(text, reason.data, reason.size);
+    int rc = ckv_curve_server_error(&self->curve, text, error);
+    if (rc == CKV_OK)
+        rc = put_command(self, error, CKV_CURVE_ERROR_OVERHEAD + reason.size);
+    if (rc != CKV_OK)
+        return rc;
+    ckv_loop_count_verdict(self->loop, CKV_REFUSED_BY_BACKEND);
+    finish(self, &self->relay.outer);
+    return CKV_ERROR_REFUSED;
+}
+
+static int on_backend_command(struct ckv_client *self, uint8_t flags, struct ckv_octets body)
+{
+    struct ckv_zmtp_command command;
+    if (flags != CKV_ZMTP_COMMAND || ckv_zmtp_command_parse(body, &command) != CKV_OK)
+        return CKV_ERROR_ZMTP;
+    if (ckv_zmtp_command_is(&command, "READY"))
+        return connect_both(self, command.data);
+    return ckv_zmtp_command_is(&command, "ERROR") ? pass_on_error(self, command.data)
+                                                  : CKV_ERROR_ZMTP;
+}
+
+static int on_inner_frame(void *argument, uint8_t flags, uint8_t *body, size_t size)
+{
+    struct ckv_client *self = argument;
+    self->quiet_ticks = 0;
+    if (self->state == RELAYING)
+        return ckv_relay_outwards(&self->relay, flags, body, size);
+    return self->state == REACHING ? on_backend_command(self, flags, ckv_octets(body, size))
+                                   : CKV_ERROR_ZMTP;
+}
+
+/*  A backend that could not be reached is tried again at the next tick, and one that has turned the
+    client away is not asked again: the client's side stays.  */
+static void on_inner_ended(void *argument, int why)
+{
+    struct ckv_client *self = argument;
+    if (why == CKV_ERROR_REFUSED || (self->state == REACHING && !self->is_reached))
+        ckv_stream_close(&self->relay.inner);
+    else
+        end(self, &self->relay.inner, &self->relay.outer, CKV_REFUSED_BACKEND);
+}
+
+static void on_reached(void *argument)
+{
+    struct ckv_client *self = argument;
+    self->is_reached = true;
+}
+
+static const struct ckv_stream_events inner_events = {
+    .greeted = on_greeted,
+    .frame = on_inner_frame,
+    .drained = on_reached,
+    .ended = on_inner_ended,
+    .closed = on_closed,
+};
+
+/* ---- reaching for the backend ---- */
+
+static int open_inner(struct ckv_client *self, int fd, bool connecting)
+{
+    struct ckv_stream *inner = &self->relay.inner;
+    int rc = ckv_stream_open(inner, &self->loop->uv, self->loop->room, fd, connecting,
+                             &inner_events, self, self->loop->options->max_message);
+    if (rc != CKV_OK)
+        return rc;
+    self->streams++;
+    self->is_reached = !connecting;
+    ckv_stream_expect_greeting(inner);
+    ckv_stream_read(inner, true);
+    rc = ckv_stream_put(inner, self->first, self->first_size);
+    return rc == CKV_OK ? ckv_stream_flush(inner) : rc;
+}
+
+/*  What does not work now may at the next tick. Returns CKV_ERROR_TIMEOUT when it may sooner: the
+    backend has yet to accept those who are in its queue.  */
+static int reach(struct ckv_client *self)
+{
+    bool connecting;
+    int fd;
+    int rc = ckv_endpoint_connect(&self->loop->options->backend, &fd, &connecting);
+    if (rc != CKV_OK)
+        return rc;
+    rc = open_inner(self, fd, connecting);
+    if (rc != CKV_OK && self->relay.inner.is_open)
+        ckv_stream_close(&self->relay.inner);
+    else if (rc != CKV_OK)
+        close(fd);
+    return rc;
+}
+
+static void on_queue(uv_timer_t *timer)
+{
+    struct ckv_loop *loop = timer->data;
+    struct ckv_client *first;
+    while ((first = loop->queued.first) && reach(first) != CKV_ERROR_TIMEOUT)
+        move(first, &loop->timed);
+    if (first)
+        uv_timer_start(timer, on_queue, QUEUE_MS, 0);
+}
+
+/*  Whoever comes while others are queued stands behind them.  */
+static void reach_in_turn(struct ckv_client *self)
+{
+    struct ckv_loop *loop = self->loop;
+    if (!loop->queued.first && reach(self) != CKV_ERROR_TIMEOUT)
+        return;
+    move(self, &loop->queued);
+    if (!uv_is_active((const uv_handle_t *)&loop->queue))
+        uv_timer_start(&loop->queue, on_queue, QUEUE_MS, 0);
+}
+
+void ckv_clients_open(struct ckv_loop *loop)
+{
+    uv_timer_init(&loop->uv, &loop->queue);
+    loop->queue.data = loop;
+}
+
+/*  Greeting and READY go at once: the backend's greeting could not change them.  */
+static int write_first(struct ckv_client *self, const struct ckv_client_start *start)
+{
+    uint8_t first[FIRST_TO_BACKEND];
+    ckv_zmtp_greeting_write((struct ckv_zmtp_greeting_octets *)first, "NULL", false);
+    int size =
+        ckv_introduction_write(first + CKV_ZMTP_GREETING_SIZE, start->certificate, start->metadata);
+    if (size < 0)
+        return size;
+    self->first_size = CKV_ZMTP_GREETING_SIZE + (size_t)size;
+    self->first = malloc(self->first_size);
+    if (!self->first)
+        return CKV_ERROR_MEMORY;
+    memcpy(self->first, first, self->first_size);
+    return CKV_OK;
+}
+
+static int open_outer(struct ckv_client *self, int fd)
+{
+    size_t max = CKV_RELAY_OUTER_MAX(self->loop->options->max_message);
+    return ckv_stream_open(&self->relay.outer, &self->loop->uv, self->loop->room, fd, false,
+                           &outer_events, self, max);
+}
+
+int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start)
+{
+    struct ckv_client *self = calloc(1, sizeof(*self));
+    if (!self)
+        return CKV_ERROR_MEMORY;
+    self->loop = loop;
+    int rc = write_first(self, start);
+    if (rc == CKV_OK)
+        rc = open_outer(self, start->fd);
+    if (rc != CKV_OK) {
+        free(self->first);
+        free(self);
+        return rc;
+    }
+    self->streams = 1;
+    self->curve = *start->curve;
+    self->relay.session = &self->curve.session;
+    self->relay.counts = &loop->counts.relayed;
+    self->relay.outer_minor = start->minor;
+    self->relay.outer_subscribes = ckv_relay_subscribes(start->metadata);
+    self->deadline = uv_now(&loop->uv) + loop->options->handshake_ms;
+    enlist(self, &loop->timed);
+    ckv_count_add(&loop->counts.began, 1);
+    reach_in_turn(self);
+    return CKV_OK;
+}
+
+/* ---- time ---- */
+
+static void tick_timed(struct ckv_client *self, uint64_t now)
+{
+    bool inner_is_closed = self->streams == 1;
+    if (self->deadline <= now)
+        close_both(self, CKV_REFUSED_BACKEND);
+    else if (self->state == REACHING && self->list == &self->loop->timed && inner_is_closed)
+        reach_in_turn(self);
+}
+
+/*  While the gateway drains: lets go of a client once nothing moves.  */
+static void tick_draining(struct ckv_client *self, uint64_t now)
+{
+    (void)now;
+    bool blocked =
+        ckv_stream_is_blocked(&self->relay.outer) || ckv_stream_is_blocked(&self->relay.inner);
+    if (!blocked && ++self->quiet_ticks >= QUIET_TICKS) {
+        ckv_stream_finish(&self->relay.inner);
+        finish(self, &self->relay.outer);
+    }
+}
+
+static void tick_list(struct ckv_client_list *list, void (*tick)(struct ckv_client *, uint64_t),
+                      uint64_t now)
+{
+    struct ckv_client *next, *last = list->last;
+    for (struct ckv_client *client = list->first; client; client = next) {
+        next = client == last ? NULL : client->next; /* some are moved behind the last */
+        tick(client, now);
+    }
+}
+
+void ckv_clients_tick(struct ckv_loop *loop, uint64_t now)
+{
+    tick_list(&loop->queued, tick_timed, now);
+    tick_list(&loop->timed, tick_timed, now);
+    if (loop->drained_by)
+        tick_list(&loop->relaying, tick_draining, now);
+}
+
+bool ckv_clients_any(const struct ckv_loop *loop)
+{
+    return loop->timed.first || loop->queued.first || loop->relaying.first;
+}
+
+static void end_at_once(struct ckv_client *self, uint64_t now)
+{
+    (void)now;
+    close_both(self, CKV_REFUSED_BACKEND);
+}
+
+void ckv_clients_end(struct ckv_loop *loop)
+{
+    tick_list(&loop->queued, end_at_once, 0);
+    tick_list(&loop->relaying, end_at_once, 0);
+    tick_list(&loop->timed, end_at_once, 0);
+}

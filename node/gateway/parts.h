@@ -1,0 +1,113 @@
+/*  parts: what gateway, door and client share; see node/gateway/gateway.h.
+
+    A loop is one thread. Connections are at its door until their INITIATE is open, then they are its
+    clients.
+*/
+#ifndef CKV_GATEWAY_PARTS_H
+#define CKV_GATEWAY_PARTS_H
+
+#include "node/gateway/gateway.h"
+#include "node/gateway/pending.h"
+#include "node/gateway/share.h"
+#include "node/relay/relay.h"
+#include <pthread.h>
+
+enum {
+    CKV_TICK_MS = 100,
+    CKV_COOKIE_KEYS = 2, /* the current one, and the last: each for a minute */
+};
+
+struct ckv_client;
+
+/*  In order of arrival.  */
+struct ckv_client_list {
+    struct ckv_client *first, *last;
+};
+
+/*  Counted by the loop's thread, read by any.  */
+struct ckv_loop_counts {
+    ckv_count accepted, handshakes, known, stock, told, curve_operations;
+    ckv_count refused[CKV_VERDICTS];
+    ckv_count began, ended; /* clients */
+    _Atomic uint32_t pending;
+    struct ckv_relay_counts relayed;
+};
+
+struct ckv_loop {
+    const struct ckv_gateway_options *options;
+    struct ckv_admission *admission; /* of all loops */
+    struct ckv_kv_txn *txn;
+    bool has_resolved; /* since the last tick: the snapshot is fresh */
+    pthread_t thread;
+    bool has_thread;
+
+    uv_loop_t uv;
+    uv_timer_t tick;
+    uv_async_t stop;
+    uv_check_t round;
+    uv_idle_t waiting; /* keeps the loop from sleeping while stock HELLOs wait */
+
+    uv_poll_t door; /* of epoll */
+    int epoll;      /* the listening socket and the pending ones */
+    int listener;
+    bool is_listening, owns_listener;
+    struct ckv_pending *pending;
+    struct ckv_share share;
+    uint8_t (*cookie_keys)[CKV_CURVE_COOKIE_KEY_SIZE]; /* of sodium_malloc */
+    uint8_t cookie_key;                                /* the current one */
+    uint64_t cookie_key_made;
+
+    struct ckv_stream_room *room;
+    struct ckv_client_list timed;    /* those with a deadline: they reach for the backend, or end */
+    struct ckv_client_list queued;   /* those for whom the backend's own queue has no place yet */
+    struct ckv_client_list relaying; /* the others */
+    uv_timer_t queue;                /* when the queued ones are tried again */
+    uint64_t drained_by;             /* 0: not draining */
+    struct ckv_loop_counts counts;
+};
+
+/*  Now; uv_now is as old as the loop's round.  */
+struct ckv_admission_time ckv_loop_time(void);
+
+static inline void ckv_loop_count_verdict(struct ckv_loop *self, enum ckv_verdict verdict)
+{
+    ckv_count_add(&self->counts.refused[verdict], 1);
+}
+
+/* ---- the door ---- */
+
+/*  Opens the door: listens with self->listener. Returns CKV_ERROR_MEMORY.  */
+int ckv_door_open(struct ckv_loop *self);
+
+/*  Closes it, and all that wait there.  */
+void ckv_door_close(struct ckv_loop *self);
+
+/*  Turns away who has been there for too long; listens again, if descriptors had run out.  */
+void ckv_door_tick(struct ckv_loop *self, uint64_t now);
+
+/* ---- clients ---- */
+
+/*  What the door has found out of a connection whose INITIATE is open.  */
+struct ckv_client_start {
+    int fd;
+    uint8_t minor;
+    const struct ckv_curve_server *curve;
+    const struct ckv_certificate *certificate;
+    struct ckv_octets metadata; /* of the INITIATE */
+};
+
+/*  To be called once, before the first client.  */
+void ckv_clients_open(struct ckv_loop *loop);
+
+/*  Makes a client, which takes over the descriptor, and begins to reach for the backend. Returns an
+    error when it cannot be; then the descriptor stays the door's.  */
+int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start);
+
+/*  Goes on with what waits for time.  */
+void ckv_clients_tick(struct ckv_loop *loop, uint64_t now);
+
+/*  Whether there are any; ends all at once.  */
+bool ckv_clients_any(const struct ckv_loop *loop);
+void ckv_clients_end(struct ckv_loop *loop);
+
+#endif

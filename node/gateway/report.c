@@ -1,0 +1,33 @@
+#include "node/gateway/report.h"
+
+static void set_number(json_t *object, const char *name, uint64_t number)
+{
+    json_object_set_new(object, name, json_integer((json_int_t)number));
+}
+
+json_t *ckv_gateway_report(struct ckv_gateway *gateway)
+{
+    char text[CKV_ENDPOINT_TEXT_SIZE];
+    struct ckv_gateway_totals totals;
+    json_t *object = json_object(), *refused = json_object();
+    ckv_gateway_count(gateway, &totals);
+    json_object_set_new(object, "listen",
+                        json_string(ckv_endpoint_text(ckv_gateway_endpoint(gateway), text)));
+    set_number(object, "clients", totals.clients);
+    set_number(object, "pending", totals.pending);
+    set_number(object, "accepted", totals.accepted);
+    set_number(object, "handshakes", totals.handshakes);
+    set_number(object, "known_hellos", totals.known);
+    set_number(object, "stock_hellos", totals.stock);
+    set_number(object, "curve_operations", totals.curve_operations);
+    set_number(object, "told", totals.told);
+    set_number(object, "frames_in", totals.frames_in);
+    set_number(object, "frames_out", totals.frames_out);
+    set_number(object, "octets_in", totals.octets_in);
+    set_number(object, "octets_out", totals.octets_out);
+    for (int i = 0; i < CKV_VERDICTS; i++)
+        if (totals.refused[i])
+            set_number(refused, ckv_verdict_name((enum ckv_verdict)i), totals.refused[i]);
+    json_object_set_new(object, "refused", refused);
+    return object;
+}

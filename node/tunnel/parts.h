@@ -1,0 +1,49 @@
+/*  parts: what tunnel and passage share; see node/tunnel/tunnel.h.
+
+    A passage is one connection of the program and the one to the server that belongs to it.
+*/
+#ifndef CKV_TUNNEL_PARTS_H
+#define CKV_TUNNEL_PARTS_H
+
+#include "node/relay/relay.h"
+#include "node/tunnel/tunnel.h"
+
+struct ckv_passage;
+
+struct ckv_tunnel {
+    struct ckv_tunnel_options *options;
+    uv_loop_t uv;
+    uv_poll_t door; /* of the listening socket */
+    uv_timer_t tick;
+    uv_signal_t signals[2];
+    struct ckv_stream_room *room;
+    struct ckv_passage *first; /* all passages */
+    struct ckv_relay_counts counts;
+    int listener;
+    bool is_closing;
+    int error;           /* why it closes */
+    int failure;         /* of the last try to reach the server; CKV_OK: it was reached */
+    size_t next_server;  /* which address is tried next */
+    uint64_t pause_ms;   /* between two tries */
+    uint64_t not_before; /* when to try again */
+};
+
+/*  The server could not be reached, or ended a handshake, because of ERROR: says so, unless it was said
+    last time, and lets some time pass. CKV_OK: it was reached.  */
+void ckv_tunnel_tried(struct ckv_tunnel *self, int error);
+
+/*  Closes the door, and ends all passages; the tunnel ends with the last of them. ERROR is what
+    ckv_tunnel_run returns.  */
+void ckv_tunnel_close(struct ckv_tunnel *self, int error);
+
+/*  Makes a passage for the program's connection FD, which it takes over. Returns an error when it cannot
+    be; then FD stays the caller's.  */
+int ckv_passage_begin(struct ckv_tunnel *tunnel, int fd);
+
+/*  Goes on with what waits for time.  */
+void ckv_passages_tick(struct ckv_tunnel *tunnel);
+
+/*  Ends all: those that relay in good order.  */
+void ckv_passages_end(struct ckv_tunnel *tunnel);
+
+#endif

@@ -1,0 +1,148 @@
+#include "node/tunnel/parts.h"
+
+#include "kv/log.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { TICK_MS = 100, PAUSE_MIN_MS = 100, PAUSE_MAX_MS = 5000 };
+
+void ckv_tunnel_tried(struct ckv_tunnel *self, int error)
+{
+    uint64_t now = uv_now(&self->uv);
+    if (error == CKV_OK) {
+        if (self->failure != CKV_OK)
+            ckv_log(CKV_LOG_INFO, "server %s: connected again", self->options->server);
+        self->failure = CKV_OK;
+        self->pause_ms = 0;
+        return;
+    }
+    if (error != self->failure)
+        ckv_log(CKV_LOG_WARNING, "server %s: %s", self->options->server, ckv_strerror(error));
+    self->failure = error;
+    self->next_server = (self->next_server + 1) % self->options->server_count;
+    if (now < self->not_before)
+        return; /* several passages failed at once: that is one failure */
+    uint64_t twice = 2 * self->pause_ms;
+    self->pause_ms = twice < PAUSE_MIN_MS ? PAUSE_MIN_MS : twice;
+    if (self->pause_ms > PAUSE_MAX_MS)
+        self->pause_ms = PAUSE_MAX_MS;
+    self->not_before = now + self->pause_ms;
+}
+
+/* ---- the door ---- */
+
+static void on_knock(uv_poll_t *door, int status, int events);
+
+static void open_door(struct ckv_tunnel *self)
+{
+    uv_poll_start(&self->door, UV_READABLE, on_knock);
+}
+
+/*  Without descriptors the door stays shut until the next tick: it would not stop knocking.  */
+static void on_knock(uv_poll_t *door, int status, int events)
+{
+    struct ckv_tunnel *self = door->data;
+    (void)status;
+    (void)events;
+    int fd = accept4(self->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+        uv_poll_stop(door);
+    if (fd >= 0 && ckv_passage_begin(self, fd) != CKV_OK)
+        close(fd);
+}
+
+static int listen_for_owner(struct ckv_tunnel *self)
+{
+    mode_t before = umask(S_IXUSR | S_IRWXG | S_IRWXO);
+    int rc = ckv_endpoint_listen(&self->options->listen, &self->listener);
+    umask(before);
+    return rc;
+}
+
+/* ---- its life ---- */
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct ckv_tunnel *self = timer->data;
+    ckv_passages_tick(self);
+    if (!self->is_closing)
+        open_door(self);
+    else if (!self->first)
+        uv_close((uv_handle_t *)&self->tick, NULL);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct ckv_tunnel *self = handle->data;
+    ckv_log(CKV_LOG_INFO, "stopping on %s", strsignal(number));
+    ckv_tunnel_close(self, CKV_OK);
+}
+
+void ckv_tunnel_close(struct ckv_tunnel *self, int error)
+{
+    if (self->is_closing)
+        return;
+    self->is_closing = true;
+    self->error = error;
+    uv_close((uv_handle_t *)&self->door, NULL);
+    for (size_t i = 0; i < sizeof(self->signals) / sizeof(self->signals[0]); i++)
+        uv_close((uv_handle_t *)&self->signals[i], NULL);
+    close(self->listener);
+    ckv_endpoint_remove(&self->options->listen);
+    ckv_passages_end(self);
+}
+
+static int begin(struct ckv_tunnel *self)
+{
+    static const int numbers[] = { SIGTERM, SIGINT };
+    if (uv_poll_init(&self->uv, &self->door, self->listener) != 0 ||
+        uv_timer_init(&self->uv, &self->tick) != 0)
+        return CKV_ERROR_MEMORY;
+    self->door.data = self->tick.data = self;
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        if (uv_signal_init(&self->uv, &self->signals[i]) != 0 ||
+            uv_signal_start(&self->signals[i], on_signal, numbers[i]) != 0)
+            return CKV_ERROR_MEMORY;
+        self->signals[i].data = self;
+    }
+    open_door(self);
+    uv_timer_start(&self->tick, on_tick, TICK_MS, TICK_MS);
+    return CKV_OK;
+}
+
+static int run(struct ckv_tunnel *self)
+{
+    char listen[CKV_ENDPOINT_TEXT_SIZE];
+    int rc = listen_for_owner(self);
+    if (rc == CKV_OK)
+        rc = begin(self);
+    if (rc != CKV_OK)
+        return rc;
+    ckv_log(CKV_LOG_INFO, "ready: tunnel at %s, server %s",
+            ckv_endpoint_text(&self->options->listen, listen), self->options->server);
+    uv_run(&self->uv, UV_RUN_DEFAULT);
+    return self->error;
+}
+
+int ckv_tunnel_run(struct ckv_tunnel_options *options)
+{
+    struct ckv_tunnel *self = calloc(1, sizeof(*self));
+    int rc = CKV_ERROR_MEMORY;
+    if (self)
+        self->room = calloc(1, sizeof(*self->room));
+    if (self && self->room && uv_loop_init(&self->uv) == 0) {
+        self->options = options;
+        signal(SIGPIPE, SIG_IGN);
+        rc = run(self);
+        uv_loop_close(&self->uv);
+    }
+    if (self)
+        free(self->room);
+    free(self);
+    return rc;
+}
