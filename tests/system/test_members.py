@@ -1,0 +1,76 @@
+"""Who is a member of a cluster, and who is refused."""
+from cluster import *
+
+
+def announcement(redis, node):
+    """An announcement of NODE, as anyone who listens to Redis has it."""
+    node_id = bytes.fromhex(node.status()["node_id"])
+    return redis.overhear("{curvekv:t}:nodes", lambda m: m[1:2] == b"A" and m[8:16] == node_id)
+
+
+@test
+def an_announcement_of_an_earlier_life_does_not_refuse_a_node(place):
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    old = announcement(redis, a)
+    a.kill().start()
+    until(lambda: a.knows(2), "it is back")
+    equal(redis.publish("{curvekv:t}:nodes", old), 2)
+    b.register("--key", "one", "--ack", "all")
+    time.sleep(2)  # in which it would have taken itself for a double
+    equal(a.replication()["state"], "live")
+    b.done("revoke", "one", "--ack", "all")
+    equal(a.run("resolve", "one").status, REFUSED)
+
+
+@test
+def an_old_announcement_makes_no_member_of_a_forgotten_node_but_a_running_one_comes_back(place):
+    redis = place.redis()
+    a, b, c = place.cluster(redis.url, "a", "b", "c")
+    old = announcement(redis, c)
+    c.process.send_signal(signal.SIGSTOP)
+    until(lambda: a.run("forget", "c").status == DONE, "a node that is down is forgotten")
+    until(lambda: a.knows(2) and b.knows(2), "they go on without it")
+    equal(redis.publish("{curvekv:t}:nodes", old) >= 2, True)
+    time.sleep(2)
+    for node in (a, b):
+        equal(len(node.status()["nodes"]), 2)
+        true(node.replication()["chosen_keys"])
+    c.process.send_signal(signal.SIGCONT)
+    until(lambda: all(node.knows(3) for node in (a, b, c)), "it runs, and is a member again")
+
+
+@test
+def who_had_not_applied_a_change_is_named(place):
+    a, b, c = place.cluster(place.redis().url, "a", "b", "c")
+    c.process.send_signal(signal.SIGSTOP)
+    try:
+        result = a.run("register", "--key", "k", "--out", place.path("k.cert"), "--ack", "all",
+                       "--wait", "1")
+        result.ended(NOT_REPLICATED, "so far only 'logged'", "by node 'c'")
+        lacks(result.err, "'b'")
+    finally:
+        c.process.send_signal(signal.SIGCONT)
+    until(lambda: c.resolves("k"), "it goes on by itself")
+
+
+@test
+def another_cluster_key_and_a_copied_directory_are_refused(place):
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    other = place.node("--cluster", "t", "--redis", redis.url, name="other")
+    contains(until(lambda: other.replication()["reason"], "a reason"), "another cluster key")
+    b.stop()
+    shutil.copytree(b.data, place.path("b2"),
+                    ignore=shutil.ignore_patterns("*.sock", "*.filter"))
+    b.start()
+    until(lambda: b.knows(2), "the first one runs")
+    double = place.member(redis.url, "b2")
+    until(lambda: double.replication()["state"] == "refused", "the double is refused")
+    contains(double.replication()["reason"], "same node id")
+    double.run("register", "--number", "1", "--out", place.path("x.cert")).ended(
+        REFUSED, "same node id")
+    equal(b.replication()["state"], "live")
+
+
+main()

@@ -1,0 +1,140 @@
+"""Redis itself: what is wrong with it, what may be in it, and what it is not believed."""
+from cluster import *
+
+
+@test
+def forged_and_damaged_messages_change_nothing(place):
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    a.register("--key", "one", "--ack", "all")
+    key = "{curvekv:t}:log"
+    redis.call("COPY", key, "saved")
+    a.done("revoke", "one", "--ack", "all")
+    epoch = b.replication()["epoch"]
+    old = redis.call("EVAL", "return redis.call('XRANGE','saved','-','+')[1][2][2]", "0")
+    true(old)
+    publish = ("local e = redis.call('XRANGE','saved','-','+')[1][2][2] "
+               "for i = 1, 40 do "
+               "redis.call('PUBLISH', ARGV[1], ARGV[2]..struct.pack('>I8', i)..e) "
+               "redis.call('PUBLISH', ARGV[1], ARGV[2]..struct.pack('>I8', i)..e:sub(1,-2)..'x') "
+               "redis.call('PUBLISH', ARGV[1], ARGV[2]..struct.pack('>I8', 2^40)..e) "
+               "redis.call('PUBLISH', ARGV[1], ARGV[2]..'short') "
+               "redis.call('PUBLISH', ARGV[1], 'ffffffffffffffff'..struct.pack('>I8', i)..e) "
+               "redis.call('PUBLISH', ARGV[3], e:sub(1, i)) redis.call('PUBLISH', ARGV[3], e) end")
+    redis.call("EVAL", publish, "0", key, epoch, "{curvekv:t}:nodes")
+    redis.call("XADD", key, "3-1", "e", "no message at all")
+    redis.call("XADD", key, "900000-1", "x", "y")
+    for node in (a, b):
+        equal(node.run("resolve", "one").status, REFUSED)
+    b.register("--number", "2")
+    settle([a, b])
+    true(sum(node.replication()["counters"]["forged"] for node in (a, b)) > 0)
+    equal(records(a), records(b))
+    equal(b.run("resolve", "one").status, REFUSED)
+
+
+@test
+def what_is_wrong_with_redis_is_said_in_a_sentence(place):
+    secured = place.redis("--requirepass", "hush hush", name="secured")
+    node = place.member(secured.url, "a")
+    contains(until(lambda: node.replication()["reason"], "a reason"), "wants a password")
+    wrong = place.member(f"unix://:wrong@{secured.socket}", "b")
+    contains(until(lambda: wrong.replication()["reason"], "a reason"), "refuses this")
+    right = place.member(secured.url, "c", "--redis-password-file",
+                         write(place.path("pw"), "hush hush\n", 0o600))
+    until(lambda: right.replication()["state"] == "live", "the password of the file")
+    given = place.member(f"unix://:hush%20hush@{secured.socket}", "d")
+    until(lambda: given.replication()["state"] == "live", "the password of the URL")
+    lacks(read(f"/proc/{given.process.pid}/cmdline").decode(), "hush")
+    lacks(given.log() + json.dumps(given.status()), "hush")
+    replica = place.redis("--replicaof", "127.0.0.1", "1", "--replica-serve-stale-data", "yes",
+                          name="replica")
+    reader = place.member(replica.url, "e")
+    contains(until(lambda: reader.replication()["reason"], "a reason"), "read-only replica")
+    absent = place.member("unix:///nowhere.sock", "f")
+    contains(until(lambda: absent.replication()["reason"], "a reason"), "cannot connect")
+    full = place.redis("--maxmemory", "1", name="full")
+    starved = place.member(full.url, "g")
+    contains(until(lambda: starved.replication()["reason"], "a reason"), "out of memory")
+    old = place.member(place.aged(place.redis(name="old")).url, "h")
+    contains(until(lambda: old.replication()["reason"], "a reason"), "Redis 4", "has no streams",
+             "version 5 or later")
+    contains(old.log(), "has no streams")
+    for served in (node, wrong, reader, absent, starved, old):
+        served.done("register", "--number", "1", "--out", place.path("x.cert"), "--force")
+    node.stop()
+    run("serve", "--data", place.path("z"), "--redis", "rediss://x").ended(REFUSED, "TLS")
+    run("serve", "--data", place.path("z"), "--redis", "http://x").ended(REFUSED, "redis://")
+
+
+@test
+def a_password_that_changed_is_read_again_on_sighup(place):
+    redis = place.redis("--requirepass", "first")
+    path = write(place.path("pw"), "first\n", 0o600)
+    node = place.member(redis.url, "a", "--redis-password-file", path)
+    until(lambda: node.replication()["state"] == "live", "the first password")
+    subprocess.run(["redis-cli", "-s", redis.socket, "-a", "first", "CONFIG", "SET", "requirepass",
+                    "second"], capture_output=True, check=True)
+    subprocess.run(["redis-cli", "-s", redis.socket, "-a", "second", "CLIENT", "KILL", "TYPE",
+                    "normal"], capture_output=True, check=True)
+    until(lambda: "refuses this" in node.replication()["reason"], "the password is refused")
+    write(path, "")
+    node.process.send_signal(signal.SIGHUP)
+    until(lambda: "the password stays as it was" in node.log(), "an empty file is refused")
+    write(path, "second\n")
+    node.process.send_signal(signal.SIGHUP)
+    until(lambda: node.replication()["state"] == "live", "the second password")
+    lacks(node.log(), "second\n", "first\n")
+
+
+@test
+def the_smallest_acl_of_the_readme_is_enough(place):
+    readme = read(os.path.join(ROOT, "README.md")).decode()
+    line = next(line.strip() for line in readme.splitlines() if "ACL SETUSER curvekv" in line)
+    redis = place.redis()
+    rule = line.split("ACL SETUSER ")[1].replace("NAME", "t").replace(">PASSWORD", ">pw")
+    equal(redis.call("ACL", "SETUSER", *rule.split()), "OK")
+    a, b = place.cluster(f"unix://curvekv:pw@{redis.socket}", "a", "b")
+    a.register("--key", "k", "--ack", "all")
+    redis.call("XTRIM", "{curvekv:t}:log", "MAXLEN", "0")
+    c = place.member(f"unix://curvekv:pw@{redis.socket}", "c")
+    settle([a, b, c])
+    true(c.resolves("k"))
+
+
+@test
+def no_secret_is_in_redis_the_stores_or_the_logs(place):
+    """Every secret that was made: clients', dedicated server keys', hello keys, the cluster's."""
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    secrets = [read(place.cluster_key())]
+    for number in range(50):
+        path = place.path(f"{number}.cert")
+        a.done("register", "--number", str(number), "--out", path, "--ack", "all")
+        text = read(path).decode()
+        for name in ("secret-key", "hello-key"):
+            found = [line.split('"')[1] for line in text.splitlines() if name in line]
+            equal(len(found), 1, name)
+            secrets += [found[0].encode(), z85.decode(found[0])]
+    dump = place.path("dump")
+    a.done("export", "--out", dump)
+    unseal = place.path("unseal")
+    build = os.path.dirname(CURVEKV)
+    library = [os.path.join(build, "node", "dump.o"), os.path.join(build, "libcurvekv.a")]
+    subprocess.run(["cc", "-I", ROOT, "-o", unseal, os.path.join(HERE, "unseal.c"), *library,
+                    *sanitizer_flags(), "-lsodium", "-llmdb", "-lsqlite3", "-lpthread"], check=True)
+    unsealed = subprocess.run([unseal, place.cluster_key(), dump], capture_output=True, check=True,
+                              env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
+    lines = unsealed.stdout.split()
+    equal(len(lines), 5 + 50)
+    secrets += [bytes.fromhex(line.decode()) for line in lines] + lines
+    redis.call("SAVE")
+    places = [read(os.path.join(redis.directory, "dump.rdb")), read(dump)]
+    for node in (a, b):
+        places += [read(os.path.join(node.data, "certificates.mdb")), node.log().encode()]
+    for secret in secrets:
+        for content in places:
+            true(secret not in content, "a secret was found")
+
+
+main()
