@@ -59,6 +59,7 @@ static void on_tick(uv_timer_t *timer)
     if (!self->drained_by)
         ckv_door_tick(self, now);
     ckv_clients_tick(self, now);
+    ckv_standing_tick(self);
     /*  A snapshot that nobody uses would make the store's file grow.  */
     if (!self->has_resolved)
         ckv_kv_reset(self->txn);
@@ -232,8 +233,10 @@ static void add_counts(struct ckv_gateway_totals *totals, struct ckv_loop_counts
     totals->stock += ckv_count_read(&counts->stock);
     totals->told += ckv_count_read(&counts->told);
     totals->curve_operations += ckv_count_read(&counts->curve_operations);
-    for (int i = 0; i < CKV_VERDICTS; i++)
+    for (int i = 0; i < CKV_VERDICTS; i++) {
         totals->refused[i] += ckv_count_read(&counts->refused[i]);
+        totals->ended[i] += ckv_count_read(&counts->ended_for[i]);
+    }
     totals->frames_in += ckv_count_read(&counts->relayed.frames_in);
     totals->frames_out += ckv_count_read(&counts->relayed.frames_out);
     totals->octets_in += ckv_count_read(&counts->relayed.octets_in);
