@@ -66,6 +66,7 @@ def a_client_that_is_revoked_in_the_middle_of_a_conversation_is_ended_and_told(p
         other = Talk(gateway, rep, gateway.register("other"))
         for talk in (one, other, one):
             talk.goes_on()
+        time.sleep(0.5)  # so that it is the revocation that is noticed
         gateway.node.done("revoke", identity.storage_key.hex())
         one.is_told()
         other.goes_on(b"still here")
