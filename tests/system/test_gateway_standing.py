@@ -174,6 +174,28 @@ def what_a_revoked_client_had_sent_arrives(place):
     until(lambda: gateway.counts()["clients"] == 0, "the client is gone")
 
 
+@test
+def a_client_of_libcurvekv_is_told_when_it_connects_anew(place):
+    gateway = Gateway(place)
+    gateway.backend(zmq.ROUTER)
+    identity = gateway.dedicated()
+    build = os.path.dirname(CURVEKV)
+    client = subprocess.Popen(
+        [place.compile("own_client.c", "-I", ROOT, *sanitizer_flags(), f"-L{build}",
+                       f"-Wl,-rpath,{build}", "-lcurvekv"),
+         gateway.endpoint, f"{gateway.node.data}.client.cert"], stdout=subprocess.PIPE, text=True)
+    try:
+        equal(client.stdout.readline(), "open: done\n")
+        gateway.node.done("revoke", identity.storage_key.hex())
+        lines = client.communicate(timeout=DEADLINE_S)[0].splitlines()
+        contains(lines[0], "receive: the server closed the connection")
+        contains(lines[1], "open: the server refuses this client")
+        equal(len(lines), 2)
+    finally:
+        client.kill()
+        client.wait()
+
+
 # ---- run out ----
 
 @test

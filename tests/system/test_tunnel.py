@@ -277,6 +277,22 @@ def a_revoked_client_is_told_once_and_the_tunnel_ends(place):
 
 
 @test
+def a_client_that_is_revoked_while_connected_is_told_once_and_the_tunnel_ends(place):
+    way = Way(place)
+    rep = way.sockets.bind(zmq.REP, way.backend_endpoint)
+    tunnel = way.tunnel()
+    req = way.sockets.connect(zmq.REQ, tunnel.listen)
+    req.send(b"question")
+    rep.send(rep.recv())
+    equal(req.recv(), b"question")
+    revoked(way)
+    equal(tunnel.wait(), REFUSED)
+    equal(tunnel.said("the server refuses this client"), 1)
+    equal(tunnel.log().count("\n"), 2)  # that, and that it was ready
+    equal((way.counts()["ended"], way.counts()["told"]), ({"revoked": 1}, 1))
+
+
+@test
 def the_program_of_a_refused_client_is_told(place):
     way = Way(place)
     revoked(way)
