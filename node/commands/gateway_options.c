@@ -9,7 +9,7 @@ enum {
     PENDING_MAX = 1 << 20,
     HANDSHAKE_MS_MAX = 60000,
     CLOCK_WINDOW_MS_MAX = 86400000,
-    MESSAGE_MIN = 1024, /* the backend's READY must fit */
+    MESSAGE_MIN = 1024,
 };
 
 /*  An option that is a number from MIN to MAX.  */

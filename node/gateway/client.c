@@ -272,7 +272,7 @@ static int connect_both(struct ckv_client *self, struct ckv_octets metadata)
     self->state = RELAYING;
     move(self, &self->loop->relaying);
     ckv_count_add(&self->loop->counts.handshakes, 1);
-    ckv_stream_pair(&self->relay.outer, &self->relay.inner);
+    ckv_relay_begin(&self->relay, self->loop->options->max_message);
     ckv_stream_read(&self->relay.outer, true);
     return CKV_OK;
 }
@@ -329,7 +329,7 @@ static int open_inner(struct ckv_client *self, int fd, bool connecting)
 {
     struct ckv_stream *inner = &self->relay.inner;
     int rc = ckv_stream_open(inner, &self->loop->uv, self->loop->room, fd, connecting,
-                             &inner_events, self, self->loop->options->max_message);
+                             &inner_events, self, CKV_RELAY_INNER_HANDSHAKE_MAX);
     if (rc != CKV_OK)
         return rc;
     self->streams++;
@@ -403,9 +403,8 @@ static int write_first(struct ckv_client *self, const struct ckv_client_start *s
 
 static int open_outer(struct ckv_client *self, int fd)
 {
-    size_t max = CKV_RELAY_OUTER_MAX(self->loop->options->max_message);
     return ckv_stream_open(&self->relay.outer, &self->loop->uv, self->loop->room, fd, false,
-                           &outer_events, self, max);
+                           &outer_events, self, 0); /* nothing is due before it is ready */
 }
 
 int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start)

@@ -133,6 +133,7 @@ static int answer_welcome(struct ckv_passage *self, const uint8_t *welcome, size
     if (rc == CKV_OK)
         rc = put_command(&self->relay.outer, initiate, CKV_CURVE_INITIATE_OVERHEAD + metadata.size);
     self->state = READYING;
+    ckv_stream_bound(&self->relay.outer, CKV_CURVE_READY_BOUND);
     return rc;
 }
 
@@ -154,7 +155,7 @@ static int connect_both(struct ckv_passage *self, uint8_t *ready, size_t size)
     self->relay.outer_subscribes = ckv_relay_subscribes(metadata);
     self->state = RELAYING;
     self->deadline = UINT64_MAX;
-    ckv_stream_pair(&self->relay.outer, &self->relay.inner);
+    ckv_relay_begin(&self->relay, self->tunnel->options->max_message);
     ckv_tunnel_tried(self->tunnel, CKV_OK);
     return CKV_OK;
 }
@@ -228,9 +229,8 @@ static const struct ckv_stream_events outer_events = {
 static int open_outer(struct ckv_passage *self, int fd, bool connecting)
 {
     struct ckv_stream *outer = &self->relay.outer;
-    int rc =
-        ckv_stream_open(outer, &self->tunnel->uv, self->tunnel->room, fd, connecting, &outer_events,
-                        self, CKV_RELAY_OUTER_MAX(self->tunnel->options->max_message));
+    int rc = ckv_stream_open(outer, &self->tunnel->uv, self->tunnel->room, fd, connecting,
+                             &outer_events, self, CKV_CURVE_WELCOME_BOUND);
     if (rc != CKV_OK)
         return rc;
     self->streams++;
@@ -330,7 +330,7 @@ static int open_inner(struct ckv_passage *self, int fd)
     struct ckv_stream *inner = &self->relay.inner;
     struct ckv_zmtp_greeting_octets greeting;
     int rc = ckv_stream_open(inner, &self->tunnel->uv, self->tunnel->room, fd, false, &inner_events,
-                             self, self->tunnel->options->max_message);
+                             self, CKV_RELAY_INNER_HANDSHAKE_MAX);
     if (rc != CKV_OK)
         return rc;
     self->streams++;

@@ -438,6 +438,15 @@ def a_backend_that_breaks_off_at_any_point_closes_the_client_and_no_other(place)
 
 
 @test
+def a_backend_that_claims_a_huge_frame_in_the_handshake_is_left_at_once(place):
+    gateway = Gateway(place)
+    header = bytes([COMMAND | LONG]) + struct.pack(">Q", 1 << 20)  # far below --max-message
+    RawBackend(gateway, lambda connection: connection.sendall(NULL_GREETING + header))
+    true(Peer(gateway.endpoint).say_hello(gateway.dedicated()).initiate().is_closed(3))
+    gateway.refused(backend=1)
+
+
+@test
 def an_error_of_the_backend_is_passed_on(place):
     gateway = Gateway(place)
     RawBackend(gateway, lambda connection: connection.sendall(
