@@ -32,6 +32,7 @@ struct ckv_client {
     uint8_t streams; /* that are not closed yet */
     uint8_t state;
     uint8_t quiet_ticks;
+    uint8_t tried;   /* which address of the backend's */
     bool is_reached; /* the backend is connected */
     bool has_sent;   /* the client, at least one frame */
     bool is_stock;
@@ -120,17 +121,21 @@ static void leave(struct ckv_client *self)
     self->state = LEAVING;
 }
 
+/*  Whether OTHER, of a client that is in, may still have something to take. One that is let go has been
+    told that no more comes: then its side stays only for what its socket has refused so far.  */
+static bool has_to_take(const struct ckv_client *self, const struct ckv_stream *other)
+{
+    if (other == &self->relay.inner)
+        return self->has_sent;
+    return self->state == RELAYING || ckv_stream_is_blocked(other);
+}
+
 /*  ENDED has ended, and OTHER is the other one.  */
 static void end(struct ckv_client *self, struct ckv_stream *ended, struct ckv_stream *other,
                 enum ckv_verdict verdict)
 {
-    bool has_nothing_to_read = other == &self->relay.inner && !self->has_sent;
-    if (self->state == LEAVING && !has_nothing_to_read) {
-        self->state = FINISHING;
-        ckv_stream_close(ended);
-        return;
-    }
-    if (self->state != RELAYING || has_nothing_to_read) {
+    bool is_in = self->state == RELAYING || self->state == LEAVING;
+    if (!is_in || !has_to_take(self, other)) {
         close_both(self, verdict);
         return;
     }
@@ -298,12 +303,20 @@ static int on_inner_frame(void *argument, uint8_t flags, uint8_t *body, size_t s
                                    : CKV_ERROR_ZMTP;
 }
 
+static void count_failure(struct ckv_client *self)
+{
+    ckv_host_failed(&self->loop->backend, self->tried, uv_now(&self->loop->uv));
+}
+
 /*  A backend that could not be reached is tried again at the next tick, and one that has turned the
     client away is not asked again: the client's side stays.  */
 static void on_inner_ended(void *argument, int why)
 {
     struct ckv_client *self = argument;
-    if (why == CKV_ERROR_REFUSED || (self->state == REACHING && !self->is_reached))
+    bool is_unreached = self->state == REACHING && !self->is_reached;
+    if (is_unreached)
+        count_failure(self);
+    if (why == CKV_ERROR_REFUSED || is_unreached)
         ckv_stream_close(&self->relay.inner);
     else
         end(self, &self->relay.inner, &self->relay.outer, CKV_REFUSED_BACKEND);
@@ -346,7 +359,10 @@ static int reach(struct ckv_client *self)
 {
     bool connecting;
     int fd;
-    int rc = ckv_endpoint_connect(&self->loop->options->backend, &fd, &connecting);
+    self->tried = (uint8_t)self->loop->backend.current;
+    int rc = ckv_endpoint_connect(ckv_host_address(&self->loop->backend), &fd, &connecting);
+    if (rc == CKV_ERROR_NOT_REACHABLE)
+        count_failure(self);
     if (rc != CKV_OK)
         return rc;
     rc = open_inner(self, fd, connecting);
@@ -444,6 +460,8 @@ int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start
 static void tick_timed(struct ckv_client *self, uint64_t now)
 {
     bool inner_is_closed = self->streams == 1;
+    if (self->deadline <= now && self->state == REACHING && !self->is_reached)
+        count_failure(self); /* an address that has gone may not even say no */
     if (self->deadline <= now)
         close_both(self, CKV_REFUSED_BACKEND);
     else if (self->state == REACHING && self->list == &self->loop->timed && inner_is_closed)

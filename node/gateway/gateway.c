@@ -58,6 +58,7 @@ static void on_tick(uv_timer_t *timer)
     uint64_t now = uv_now(&self->uv);
     if (!self->drained_by)
         ckv_door_tick(self, now);
+    ckv_host_tick(&self->backend);
     ckv_clients_tick(self, now);
     ckv_standing_tick(self);
     /*  A snapshot that nobody uses would make the store's file grow.  */
@@ -133,6 +134,7 @@ static void close_loop(struct ckv_loop *self)
     uv_loop_close(&self->uv);
     if (self->txn)
         ckv_kv_abort(&self->txn);
+    ckv_host_end(&self->backend);
     free(self->room);
     free(self);
 }
@@ -149,6 +151,7 @@ static int add_loop(struct ckv_gateway *self, int listener)
         return CKV_ERROR_MEMORY;
     }
     loop->options = &self->options;
+    loop->backend = self->options.backend;
     loop->admission = self->admission;
     loop->epoll = loop->listener = -1;
     self->loop[self->loops++] = loop;

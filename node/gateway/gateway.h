@@ -28,13 +28,14 @@
 #define CKV_GATEWAY_H
 
 #include "node/gateway/admission.h"
-#include "node/library/endpoint.h"
+#include "node/library/host.h"
 
 enum { CKV_GATEWAY_LOOPS_MAX = 64 };
 
 struct ckv_gateway_options {
-    struct ckv_endpoint listen, backend;
-    struct ckv_kv *kv; /* outlives the gateway, as does the key */
+    struct ckv_endpoint listen;
+    struct ckv_host backend; /* read, not used yet; each loop has one of its own */
+    struct ckv_kv *kv;       /* outlives the gateway, as does the key */
     const struct ckv_cluster_key *cluster_key;
     struct ckv_admission_options admission;
     unsigned loops;        /* 1 to CKV_GATEWAY_LOOPS_MAX */

@@ -60,6 +60,7 @@ struct ckv_loop {
     uint8_t cookie_key;                                /* the current one */
     uint64_t cookie_key_made;
 
+    struct ckv_host backend;
     struct ckv_stream_room *room;
     struct ckv_client_list timed;    /* those with a deadline: they reach for the backend, or end */
     struct ckv_client_list queued;   /* those for whom the backend's own queue has no place yet */

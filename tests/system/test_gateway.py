@@ -319,15 +319,9 @@ def the_client_gets_the_metadata_of_the_backend(place):
 
 # ---- the backend ----
 
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
 @test
 def a_client_waits_for_a_backend_that_comes_up(place):
-    for backend in (None, f"tcp://127.0.0.1:{free_port()}"):
+    for backend in (None, f"tcp://127.0.0.1:{free_port('127.0.0.1')}"):
         gateway = Gateway(place, backend=backend)
         peer = Peer(gateway.endpoint).say_hello(gateway.dedicated()).initiate()
         until(lambda: gateway.counts()["clients"] == 1, "the client waits", SECONDS)
