@@ -7,12 +7,12 @@ HERE, THERE = "127.0.0.2", "127.0.0.3"
 class Moving:
     """A gateway whose backend is at a name."""
 
-    def __init__(self, place, *addresses):
+    def __init__(self, place, *addresses, timeout="20s"):
         self.names = Names(place)
         self.names.are("backend.test", *addresses)
         self.port = free_port(HERE, THERE)
         self.gateway = Gateway(
-            place, "--loops", "1", "--handshake-timeout", "20s",
+            place, "--loops", "1", "--handshake-timeout", timeout,
             backend=f"tcp://backend.test:{self.port}",
             make=lambda *options: place.node(*options, prefix=self.names.prefix))
 
@@ -41,6 +41,28 @@ def a_backend_is_found_at_whichever_of_its_addresses_it_is(place):
             comes_in(peer, router)
         moving.gateway.node.stop()
         moving.names.silent.close()
+
+
+@test
+def an_address_that_does_not_even_say_no_is_left_for_the_next(place):
+    moving = Moving(place, HERE, THERE, timeout="1s")
+    full = socket.socket()
+    full.bind((HERE, moving.port))
+    full.listen(0)
+    callers = []
+    for _ in range(4):  # until the kernel answers no more
+        caller = socket.socket()
+        caller.setblocking(False)
+        caller.connect_ex((HERE, moving.port))
+        callers.append(caller)
+    router = moving.backend_at(THERE)
+    peer = moving.waiting("one")
+    try:
+        comes_in(peer, router)  # the addresses may be tried in the other order
+    except Closed:
+        comes_in(moving.waiting("two"), router)
+    for each in (full, *callers):
+        each.close()
 
 
 @test
