@@ -14,9 +14,9 @@
                                     or <- ERROR   ckv_curve_server_error
         ckv_curve_message_seal, _open  <- MESSAGE -> the same
 
-    Bound each frame by the command that is due: CKV_HELLO_SIZE, CKV_CURVE_WELCOME_SIZE (or an ERROR,
-    which may be longer), CKV_CURVE_INITIATE_MAX, CKV_CURVE_READY_MAX; then a stranger cannot make the
-    other side set memory aside.
+    Bound each frame by the command that is due: CKV_HELLO_SIZE, CKV_CURVE_WELCOME_BOUND,
+    CKV_CURVE_INITIATE_MAX, CKV_CURVE_READY_BOUND; then a stranger cannot make the other side set
+    memory aside.
 
     Notation of the RFC: C, c are the client's long-term public and secret key, S, s the server's;
     C', c', S', s' the transient ones, made for one connection.
@@ -110,6 +110,12 @@ enum {
     CKV_CURVE_ERROR_OVERHEAD = sizeof(struct ckv_curve_error), /* 7 and reason */
     CKV_CURVE_ERROR_MAX = CKV_CURVE_ERROR_OVERHEAD + CKV_CURVE_REASON_MAX,
     CKV_CURVE_MESSAGE_OVERHEAD = 33, /* and body */
+
+    /* of what a client may get where these are due: an ERROR may come instead */
+    CKV_CURVE_WELCOME_BOUND = (int)CKV_CURVE_WELCOME_SIZE > (int)CKV_CURVE_ERROR_MAX
+                                  ? (int)CKV_CURVE_WELCOME_SIZE
+                                  : (int)CKV_CURVE_ERROR_MAX,
+    CKV_CURVE_READY_BOUND = CKV_CURVE_READY_MAX, /* which is larger than any ERROR */
 };
 
 /* ---- what both sides have ---- */

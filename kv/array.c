@@ -60,6 +60,7 @@ const struct ckv_kv_engine ckv_kv_array = {
     .begin = ckv_held_begin,
     .reset = ckv_held_reset,
     .renew = ckv_held_renew,
+    .commits = ckv_held_commits,
     .commit = ckv_held_commit,
     .abort = ckv_held_abort,
     .accepts = array_accepts,

@@ -37,6 +37,7 @@ struct head {
     _Alignas(64) word left;
     word count;
     word taken[SLOTS / 64]; /* a bit a slot */
+    word entered;
 };
 
 enum { HEAD_SIZE = 4096 };
@@ -159,6 +160,11 @@ bool ckv_arrivals_any(const struct ckv_arrivals *self)
 uint64_t ckv_arrivals_left(const struct ckv_arrivals *self)
 {
     return atomic_load_explicit(&self->head->left, memory_order_acquire);
+}
+
+uint64_t ckv_arrivals_entered(const struct ckv_arrivals *self)
+{
+    return atomic_load_explicit(&self->head->entered, memory_order_acquire);
 }
 
 /*  OTHER was read already, so this is CKV_OK.  */
@@ -323,6 +329,7 @@ uint64_t ckv_arrivals_enter(struct ckv_arrivals *self, const struct ckv_certific
     uint64_t sequence = write_slot(&self->slots[bucket.free], certificate->record);
     atomic_fetch_or(&self->head->taken[bucket.free / 64], UINT64_C(1) << bucket.free % 64);
     atomic_fetch_add(&self->head->count, 1);
+    atomic_fetch_add(&self->head->entered, 1); /* last: who sees it counted finds it */
     if (bucket.held != SLOTS)
         ckv_arrivals_leave(self, ticket_of(bucket.held, sequence_of(self, bucket.held)));
     return ticket_of(bucket.free, sequence);

@@ -66,6 +66,9 @@ bool ckv_arrivals_any(const struct ckv_arrivals *self);
     in neither: who finds this number changed since before the snapshot looks again.  */
 uint64_t ckv_arrivals_left(const struct ckv_arrivals *self);
 
+/*  How many have been entered, ever.  */
+uint64_t ckv_arrivals_entered(const struct ckv_arrivals *self);
+
 /*  Copies the arrival with STORAGE_KEY. Returns CKV_OK or CKV_ERROR_NOT_FOUND.  */
 int ckv_arrivals_get(const struct ckv_arrivals *self, struct ckv_octets storage_key,
                      struct ckv_arrival *arrival);

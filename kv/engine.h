@@ -24,8 +24,10 @@ struct ckv_kv_engine {
     void (*reset)(struct ckv_kv_txn *txn);
     int (*renew)(struct ckv_kv_txn *txn);
     bool (*is_newest)(struct ckv_kv_txn *txn); /* nothing was committed since; may be NULL */
-    int (*commit)(struct ckv_kv_txn *txn);     /* frees TXN, also after an error */
-    void (*abort)(struct ckv_kv_txn *txn);     /* frees TXN */
+    /*  Which commit made the snapshot that TXN has: a number that only rises.  */
+    int (*commits)(struct ckv_kv_txn *txn, uint64_t *number);
+    int (*commit)(struct ckv_kv_txn *txn); /* frees TXN, also after an error */
+    void (*abort)(struct ckv_kv_txn *txn); /* frees TXN */
 
     /*  CKV_OK, or why no record can have this storage key; may be NULL.  */
     int (*accepts)(struct ckv_octets storage_key);

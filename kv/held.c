@@ -265,6 +265,12 @@ int ckv_held_renew(struct ckv_kv_txn *txn)
     return CKV_OK;
 }
 
+int ckv_held_commits(struct ckv_kv_txn *txn, uint64_t *number)
+{
+    *number = txn_of(txn)->view.number;
+    return CKV_OK;
+}
+
 int ckv_held_commit(struct ckv_kv_txn *txn)
 {
     bool failed = txn_of(txn)->batch.failed;

@@ -55,6 +55,7 @@ int ckv_held_stats(struct ckv_kv *kv, struct ckv_kv_stats *stats);
 int ckv_held_begin(struct ckv_kv *kv, enum ckv_kv_mode mode, struct ckv_kv_txn **txn_p);
 void ckv_held_reset(struct ckv_kv_txn *txn);
 int ckv_held_renew(struct ckv_kv_txn *txn);
+int ckv_held_commits(struct ckv_kv_txn *txn, uint64_t *number);
 int ckv_held_commit(struct ckv_kv_txn *txn);
 void ckv_held_abort(struct ckv_kv_txn *txn);
 int ckv_held_get(struct ckv_kv_txn *txn, struct ckv_octets storage_key, struct ckv_octets *record);

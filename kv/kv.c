@@ -429,6 +429,19 @@ int ckv_kv_resolve_client(struct ckv_kv_txn *txn, const uint8_t client_public_ke
     return rc;
 }
 
+/*  Both numbers only rise, so their sum stands still only while both do.  */
+int ckv_kv_changes(struct ckv_kv_txn *txn, uint64_t *number)
+{
+    struct ckv_arrivals *arrivals = arrivals_of(txn->kv);
+    uint64_t entered = arrivals ? ckv_arrivals_entered(arrivals) : 0;
+    int rc = ckv_kv_refresh(txn);
+    if (rc == CKV_OK)
+        rc = txn->kv->engine->commits(txn, number);
+    if (rc == CKV_OK)
+        *number += entered;
+    return rc;
+}
+
 int ckv_kv_next(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_certificate *view)
 {
     struct ckv_octets record;

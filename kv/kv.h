@@ -123,6 +123,12 @@ int ckv_kv_resolve(struct ckv_kv_txn *txn, struct ckv_octets storage_key,
 int ckv_kv_resolve_client(struct ckv_kv_txn *txn, const uint8_t client_public_key[32],
                           struct ckv_certificate *view);
 
+/*  Transactions of CKV_KV_RESOLVE: refreshes, and sets *NUMBER, which is another one whenever something
+    was stored or has arrived since it was set last in this transaction. So who has resolved what it
+    is about after that need not again until then. What it says of an arrival is said again when that
+    is stored.  */
+int ckv_kv_changes(struct ckv_kv_txn *txn, uint64_t *number);
+
 /*  Walks all certificates, in the order in which this store first had them. *POSITION starts at 0.
     Returns CKV_OK with the next one, CKV_ERROR_NOT_FOUND after the last, CKV_ERROR_DAMAGED for a
     record that cannot be read; calling again goes on behind it. A POSITION stays good across

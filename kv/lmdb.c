@@ -539,6 +539,12 @@ static bool lmdb_is_newest(struct ckv_kv_txn *txn)
     return newest;
 }
 
+static int lmdb_commits(struct ckv_kv_txn *txn, uint64_t *number)
+{
+    *number = mdb_txn_id(txn_of(txn)->mdb);
+    return CKV_OK;
+}
+
 /*  LMDB calls it EIO when a write was cut short, which is what a disk that fills up does first.  */
 static bool is_disk_full(const struct lmdb *self)
 {
@@ -845,6 +851,7 @@ const struct ckv_kv_engine ckv_kv_lmdb = {
     .reset = lmdb_reset,
     .renew = lmdb_renew,
     .is_newest = lmdb_is_newest,
+    .commits = lmdb_commits,
     .commit = lmdb_commit,
     .abort = lmdb_abort,
     .get = lmdb_get,

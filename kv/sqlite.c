@@ -68,6 +68,7 @@ enum statement {
     COMMIT,
     ROLLBACK,
     PAGES,
+    VERSION,
     GET,
     FIND,
     NEXT,
@@ -88,6 +89,7 @@ static const char *const statements[STATEMENTS] = {
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
     [PAGES] = "PRAGMA page_count",
+    [VERSION] = "PRAGMA data_version",
     [GET] = "SELECT record FROM certificates WHERE storage_key = ?1",
     [FIND] = "SELECT record FROM certificates WHERE client_public_key = ?1"
              " ORDER BY position LIMIT 1 OFFSET ?2",
@@ -523,6 +525,12 @@ static void end_write(struct txn *self)
     free(self);
 }
 
+/*  SQLite counts what others have committed; a reader's connection commits nothing itself.  */
+static int sqlite_commits(struct ckv_kv_txn *txn, uint64_t *number)
+{
+    return count(txn_of(txn)->connection, VERSION, number);
+}
+
 static int sqlite_commit(struct ckv_kv_txn *txn)
 {
     struct txn *self = txn_of(txn);
@@ -763,6 +771,7 @@ const struct ckv_kv_engine ckv_kv_sqlite = {
     .begin = sqlite_begin,
     .reset = sqlite_reset,
     .renew = sqlite_renew,
+    .commits = sqlite_commits,
     .commit = sqlite_commit,
     .abort = sqlite_abort,
     .get = sqlite_get,

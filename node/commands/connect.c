@@ -39,11 +39,9 @@ static int read_endpoints(struct ckv_tunnel_options *self, const struct ckv_argu
     int rc = ckv_endpoint_read(&self->listen, arguments->listen, true);
     if (rc != CKV_OK)
         return ckv_complain(arguments, rc, "--listen %s", arguments->listen);
-    rc = ckv_endpoint_read_all(self->servers, CKV_TUNNEL_SERVERS_MAX, &self->server_count,
-                               arguments->to);
+    rc = ckv_host_read(&self->server, arguments->to);
     if (rc != CKV_OK)
         return ckv_complain(arguments, rc, "--to %s", arguments->to);
-    self->server = arguments->to;
     return CKV_EXIT_DONE;
 }
 
@@ -73,7 +71,7 @@ static int run_tunnel(struct ckv_tunnel_options *options, const struct ckv_argum
 
 static int connect_command(const struct ckv_arguments *arguments)
 {
-    struct ckv_tunnel_options options = { .server_count = 0 };
+    struct ckv_tunnel_options options = { .max_message = 0 };
     enum ckv_log_level level = CKV_LOG_INFO;
     if (arguments->log_level && ckv_log_read_level(arguments->log_level, &level) != CKV_OK)
         return ckv_complain_usage("--log-level %s: it is error, warning, info or debug",
@@ -114,7 +112,8 @@ const struct ckv_command ckv_command_connect = {
             "\n"
             "Each connection of the program becomes one to the server, of the same socket type.\n"
             "Runs in the foreground and logs to standard error. A host's name is looked up at the\n"
-            "start. SIGTERM and SIGINT let what is in flight leave, then stop it.\n"
+            "start, and again when none of its addresses works. SIGTERM and SIGINT let what is\n"
+            "in flight leave, then stop it.\n"
             "\n"
             "When the server refuses the client, it says so and ends with exit status 1: start it\n"
             "again with a certificate that is good.\n"

@@ -91,7 +91,7 @@ static int run_gateway(const struct ckv_arguments *arguments, struct ckv_gateway
     if (rc == CKV_OK) {
         ckv_log(CKV_LOG_INFO, "ready: gateway at %s, backend %s, %u loops",
                 ckv_endpoint_text(ckv_gateway_endpoint(self.gateway), listen),
-                ckv_endpoint_text(&options->backend, backend), options->loops);
+                ckv_endpoint_text(ckv_host_address(&options->backend), backend), options->loops);
         int number = wait_for_end(self.gateway, &signals);
         ckv_log(CKV_LOG_INFO, "stopping on %s: clients finish what is in flight",
                 strsignal(number));

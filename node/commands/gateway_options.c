@@ -9,7 +9,7 @@ enum {
     PENDING_MAX = 1 << 20,
     HANDSHAKE_MS_MAX = 60000,
     CLOCK_WINDOW_MS_MAX = 86400000,
-    MESSAGE_MIN = 1024, /* the backend's READY must fit */
+    MESSAGE_MIN = 1024,
 };
 
 /*  An option that is a number from MIN to MAX.  */
@@ -79,13 +79,23 @@ static int read_bounds(struct ckv_gateway_options *self, const struct ckv_argume
     return status;
 }
 
-static int read_endpoint(const struct ckv_arguments *arguments, const char *name, const char *text,
-                         bool listens, struct ckv_endpoint *endpoint)
+static int read_listen(const struct ckv_arguments *arguments, const char *text,
+                       struct ckv_endpoint *endpoint)
 {
+    const char *name = arguments->gateway ? "gateway" : "listen";
     if (!text)
         return ckv_complain_usage("a gateway needs --%s; see 'curvekv gateway --help'", name);
-    int rc = ckv_endpoint_read(endpoint, text, listens);
+    int rc = ckv_endpoint_read(endpoint, text, true);
     return rc == CKV_OK ? CKV_EXIT_DONE : ckv_complain(arguments, rc, "--%s %s", name, text);
+}
+
+static int read_backend(const struct ckv_arguments *arguments, struct ckv_host *host)
+{
+    const char *text = arguments->backend;
+    if (!text)
+        return ckv_complain_usage("a gateway needs --backend; see 'curvekv gateway --help'");
+    int rc = ckv_host_read(host, text);
+    return rc == CKV_OK ? CKV_EXIT_DONE : ckv_complain(arguments, rc, "--backend %s", text);
 }
 
 int ckv_gateway_options_read(struct ckv_gateway_options *self,
@@ -104,9 +114,6 @@ int ckv_gateway_options_read(struct ckv_gateway_options *self,
         status = read_span("handshake-timeout", arguments->handshake_timeout, HANDSHAKE_MS_MAX,
                            &self->handshake_ms);
     if (status == CKV_EXIT_DONE)
-        status = read_endpoint(arguments, arguments->gateway ? "gateway" : "listen", listen, true,
-                               &self->listen);
-    return status == CKV_EXIT_DONE
-               ? read_endpoint(arguments, "backend", arguments->backend, false, &self->backend)
-               : status;
+        status = read_listen(arguments, listen, &self->listen);
+    return status == CKV_EXIT_DONE ? read_backend(arguments, &self->backend) : status;
 }

@@ -481,7 +481,7 @@ const struct ckv_command ckv_command_rotate = {
             "                            as for register\n"
             "  --data DIR, --json, --timeout SECONDS\n"
             "\n"
-            "The old keys are refused from then on.\n"
+            "The old keys are refused from then on, and gateways end who is connected with them.\n"
             "\n"
             "Example:\n"
             "  curvekv rotate 42 --out acme42-new.cert\n",

@@ -142,7 +142,7 @@ static int start_gateway(struct node *self, struct ckv_gateway_options *options)
     if (rc == CKV_OK)
         ckv_log(CKV_LOG_INFO, "gateway at %s, backend %s, %u loops",
                 ckv_endpoint_text(ckv_gateway_endpoint(self->gateway), listen),
-                ckv_endpoint_text(&options->backend, backend), options->loops);
+                ckv_endpoint_text(ckv_host_address(&options->backend), backend), options->loops);
     return rc;
 }
 

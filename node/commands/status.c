@@ -46,21 +46,28 @@ static void print_status(const json_t *status)
 
 /*  ---- the gateway ----  */
 
+/*  Counts by reason, as far as there are any.  */
+static void print_reasons(const json_t *gateway, const char *name)
+{
+    json_t *counts = json_object_get(gateway, name);
+    printf("%-18s", name);
+    for (void *i = json_object_iter(counts); i; i = json_object_iter_next(counts, i))
+        printf(" %s %lld", json_object_iter_key(i),
+               (long long)json_integer_value(json_object_iter_value(i)));
+    putchar('\n');
+}
+
 static void print_gateway(const json_t *status)
 {
     const json_t *self = json_object_get(status, "gateway");
-    json_t *refused = json_object_get(self, "refused");
     if (!json_is_object(self))
         return;
     printf("%-18s %s, %lld clients, %lld handshakes pending\n", "gateway", text(self, "listen"),
            number(self, "clients"), number(self, "pending"));
     printf("%-18s %lld of %lld connections; %lld curve operations\n", "handshakes",
            number(self, "handshakes"), number(self, "accepted"), number(self, "curve_operations"));
-    printf("%-18s", "refused");
-    for (void *i = json_object_iter(refused); i; i = json_object_iter_next(refused, i))
-        printf(" %s %lld", json_object_iter_key(i),
-               (long long)json_integer_value(json_object_iter_value(i)));
-    putchar('\n');
+    print_reasons(self, "refused");
+    print_reasons(self, "ended");
 }
 
 /*  ---- the cluster ----  */

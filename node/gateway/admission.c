@@ -118,19 +118,18 @@ enum ckv_verdict ckv_admission_hello(struct ckv_admission *self, struct ckv_kv_t
     return known == CKV_ADMITTED ? valid : known;
 }
 
-/*  Whether the record is whole, and a client with this proof its client.  */
-static enum ckv_verdict check_proof(const struct ckv_admission *self,
-                                    const struct ckv_admission_proof *proof,
-                                    const struct ckv_certificate *view)
+/*  Whether a client with this proof is the certificate's. A stock client is met with the default key
+    whatever its certificate says.  */
+static bool is_proof_of(const struct ckv_admission_proof *proof, const struct ckv_certificate *view)
 {
-    bool stock = proof->storage_key.size == 0;
-    if (sodium_memcmp(view->client_public_key, proof->client_key, 32) != 0)
-        return CKV_REFUSED_CLIENT_KEY;
-    /*  A stock client is met with the default key whatever its certificate says.  */
-    if (!stock && sodium_memcmp(view->server_public_key, proof->server_key, 32) != 0)
-        return CKV_REFUSED_CLIENT_KEY;
-    return ckv_certificate_verify(view, self->cluster_key) == CKV_OK ? CKV_ADMITTED
-                                                                     : CKV_REFUSED_STORE;
+    return sodium_memcmp(view->client_public_key, proof->client_key, 32) == 0 &&
+           (!proof->server_key ||
+            sodium_memcmp(view->server_public_key, proof->server_key, 32) == 0);
+}
+
+static bool is_whole(const struct ckv_admission *self, const struct ckv_certificate *view)
+{
+    return ckv_certificate_verify(view, self->cluster_key) == CKV_OK;
 }
 
 enum ckv_verdict ckv_admission_initiate(struct ckv_admission *self, struct ckv_kv_txn *txn,
@@ -141,6 +140,25 @@ enum ckv_verdict ckv_admission_initiate(struct ckv_admission *self, struct ckv_k
                                      : ckv_kv_resolve_client(txn, proof->client_key, view);
     if (rc != CKV_OK)
         return verdict_of(rc);
-    enum ckv_verdict verdict = check_proof(self, proof, view);
-    return verdict == CKV_ADMITTED ? verdict_of(ckv_certificate_valid_at(view, now.wall)) : verdict;
+    if (!is_proof_of(proof, view))
+        return CKV_REFUSED_CLIENT_KEY;
+    return is_whole(self, view) ? verdict_of(ckv_certificate_valid_at(view, now.wall))
+                                : CKV_REFUSED_STORE;
+}
+
+/*  Verifies only what would end a client: it is asked for so often, and the record was verified when it
+    was stored.  */
+enum ckv_verdict ckv_admission_again(struct ckv_admission *self, struct ckv_kv_txn *txn,
+                                     const struct ckv_admission_proof *proof,
+                                     struct ckv_admission_time now, uint64_t *until)
+{
+    struct ckv_certificate view;
+    int rc = ckv_kv_resolve(txn, proof->storage_key, &view);
+    if (rc != CKV_OK)
+        return verdict_of(rc);
+    *until = view.not_after ? view.not_after : UINT64_MAX;
+    enum ckv_verdict verdict = is_proof_of(proof, &view)
+                                   ? verdict_of(ckv_certificate_valid_at(&view, now.wall))
+                                   : CKV_REFUSED_CLIENT_KEY;
+    return verdict == CKV_ADMITTED || is_whole(self, &view) ? verdict : CKV_REFUSED_STORE;
 }

@@ -84,7 +84,8 @@ enum ckv_verdict ckv_admission_hello(struct ckv_admission *self, struct ckv_kv_t
 struct ckv_admission_proof {
     struct ckv_octets storage_key; /* of the HELLO; empty: a stock one */
     const uint8_t *client_key;     /* C */
-    const uint8_t *server_key;     /* S, with which the client was met */
+    const uint8_t *server_key; /* S, with which the client was met; NULL: a stock one, met with the
+                                      default key */
 };
 
 /*  Whether the client may come in, now that it has shown its key. Resolves anew, since the certificate
@@ -93,6 +94,13 @@ enum ckv_verdict ckv_admission_initiate(struct ckv_admission *self, struct ckv_k
                                         const struct ckv_admission_proof *proof,
                                         struct ckv_admission_time now,
                                         struct ckv_certificate *view);
+
+/*  Whether a client that came in may stay (node/gateway/standing.h). PROOF has its certificate's storage
+    key, also when it is a stock one. When CKV_ADMITTED, *UNTIL is when that is going to change by
+    itself, in ms since 1970, or UINT64_MAX. A record that does not verify is CKV_REFUSED_STORE.  */
+enum ckv_verdict ckv_admission_again(struct ckv_admission *self, struct ckv_kv_txn *txn,
+                                     const struct ckv_admission_proof *proof,
+                                     struct ckv_admission_time now, uint64_t *until);
 
 /*  Whether a client is told of this verdict.  */
 static inline bool ckv_verdict_is_told(enum ckv_verdict verdict)

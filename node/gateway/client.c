@@ -16,6 +16,7 @@ enum {
 enum state {
     REACHING, /* for the backend, until its READY */
     RELAYING,
+    LEAVING,   /* both sides are told that no more comes */
     FINISHING, /* one side has ended; the other is told so */
 };
 
@@ -31,8 +32,13 @@ struct ckv_client {
     uint8_t streams; /* that are not closed yet */
     uint8_t state;
     uint8_t quiet_ticks;
+    uint8_t tried;   /* which address of the backend's */
     bool is_reached; /* the backend is connected */
     bool has_sent;   /* the client, at least one frame */
+    bool is_stock;
+    uint8_t client_key[32]; /* with this and what follows it is asked for again */
+    uint8_t storage_key_size;
+    uint8_t storage_key[]; /* of its certificate */
 };
 
 /* ---- lists ---- */
@@ -47,6 +53,7 @@ static void enlist(struct ckv_client *self, struct ckv_client_list *list)
     else
         list->first = self;
     list->last = self;
+    list->count++;
 }
 
 static void delist(struct ckv_client *self)
@@ -59,6 +66,7 @@ static void delist(struct ckv_client *self)
         self->next->previous = self->previous;
     else
         self->list->last = self->previous;
+    self->list->count--;
 }
 
 static void move(struct ckv_client *self, struct ckv_client_list *list)
@@ -105,12 +113,29 @@ static void finish(struct ckv_client *self, struct ckv_stream *stream)
     ckv_stream_finish(stream);
 }
 
+/*  Lets go of a client that is in: both sides get what is on its way to them.  */
+static void leave(struct ckv_client *self)
+{
+    ckv_stream_finish(&self->relay.inner);
+    finish(self, &self->relay.outer);
+    self->state = LEAVING;
+}
+
+/*  Whether OTHER, of a client that is in, may still have something to take. One that is let go has been
+    told that no more comes: then its side stays only for what its socket has refused so far.  */
+static bool has_to_take(const struct ckv_client *self, const struct ckv_stream *other)
+{
+    if (other == &self->relay.inner)
+        return self->has_sent;
+    return self->state == RELAYING || ckv_stream_is_blocked(other);
+}
+
 /*  ENDED has ended, and OTHER is the other one.  */
 static void end(struct ckv_client *self, struct ckv_stream *ended, struct ckv_stream *other,
                 enum ckv_verdict verdict)
 {
-    bool has_nothing_to_read = other == &self->relay.inner && !self->has_sent;
-    if (self->state != RELAYING || has_nothing_to_read) {
+    bool is_in = self->state == RELAYING || self->state == LEAVING;
+    if (!is_in || !has_to_take(self, other)) {
         close_both(self, verdict);
         return;
     }
@@ -123,6 +148,31 @@ static void on_closed(void *argument)
     struct ckv_client *self = argument;
     if (--self->streams == 0)
         destroy(self);
+}
+
+/* ---- standing ---- */
+
+static enum ckv_verdict ask_for(struct ckv_client *self)
+{
+    struct ckv_admission_proof proof = {
+        .storage_key = ckv_octets(self->storage_key, self->storage_key_size),
+        .client_key = self->client_key,
+        .server_key = self->is_stock ? NULL : self->curve.server_key,
+    };
+    return ckv_standing_ask(self->loop, &proof);
+}
+
+void ckv_clients_ask_next(struct ckv_loop *loop)
+{
+    struct ckv_client *self = loop->relaying.first;
+    if (!self)
+        return;
+    move(self, &loop->relaying);
+    enum ckv_verdict verdict = ask_for(self);
+    if (verdict == CKV_ADMITTED)
+        return;
+    ckv_count_add(&loop->counts.ended_for[verdict], 1);
+    leave(self);
 }
 
 /* ---- the client's side ---- */
@@ -172,10 +222,50 @@ static int put_command(struct ckv_client *self, const void *command, size_t size
     return rc == CKV_OK ? ckv_stream_put(&self->relay.outer, command, size) : rc;
 }
 
-/*  The backend is ready: so is the client, and frames go both ways.  */
+/*  Turns the client away with an ERROR that has this reason.  */
+static int refuse(struct ckv_client *self, const char *reason, enum ckv_verdict verdict)
+{
+    uint8_t error[CKV_CURVE_ERROR_MAX];
+    int rc = ckv_curve_server_error(&self->curve, reason, error);
+    if (rc == CKV_OK)
+        rc = put_command(self, error, CKV_CURVE_ERROR_OVERHEAD + strlen(reason));
+    if (rc != CKV_OK)
+        return rc;
+    ckv_loop_count_verdict(self->loop, verdict);
+    finish(self, &self->relay.outer);
+    return CKV_ERROR_REFUSED;
+}
+
+/*  The backend turns the client away.  */
+static int pass_on_error(struct ckv_client *self, struct ckv_octets data)
+{
+    char text[CKV_CURVE_REASON_MAX + 1] = "";
+    struct ckv_octets reason;
+    if (ckv_zmtp_error_parse(data, &reason) != CKV_OK)
+        return CKV_ERROR_ZMTP;
+    memcpy(text, reason.data, reason.size);
+    return refuse(self, text, CKV_REFUSED_BY_BACKEND);
+}
+
+/*  The certificate has changed while the backend was reached for.  */
+static int turn_away(struct ckv_client *self, enum ckv_verdict verdict)
+{
+    if (!ckv_verdict_is_told(verdict)) {
+        ckv_loop_count_verdict(self->loop, verdict);
+        finish(self, &self->relay.outer);
+        return CKV_ERROR_REFUSED;
+    }
+    ckv_count_add(&self->loop->counts.told, 1);
+    return refuse(self, "400", verdict);
+}
+
+/*  The backend is ready: so is the client, if it still may come in, and frames go both ways.  */
 static int connect_both(struct ckv_client *self, struct ckv_octets metadata)
 {
     uint8_t ready[CKV_CURVE_READY_MAX];
+    enum ckv_verdict verdict = ask_for(self);
+    if (verdict != CKV_ADMITTED)
+        return turn_away(self, verdict);
     int rc = ckv_curve_server_ready(&self->curve, metadata, ready);
     if (rc == CKV_OK)
         rc = put_command(self, ready, CKV_CURVE_READY_OVERHEAD + metadata.size);
@@ -187,28 +277,9 @@ static int connect_both(struct ckv_client *self, struct ckv_octets metadata)
     self->state = RELAYING;
     move(self, &self->loop->relaying);
     ckv_count_add(&self->loop->counts.handshakes, 1);
-    ckv_stream_pair(&self->relay.outer, &self->relay.inner);
+    ckv_relay_begin(&self->relay, self->loop->options->max_message);
     ckv_stream_read(&self->relay.outer, true);
     return CKV_OK;
-}
-
-/*  The backend turns the client away.  */
-static int pass_on_error(struct ckv_client *self, struct ckv_octets data)
-{
-    char text[CKV_CURVE_REASON_MAX + 1] = "";
-    uint8_t error[CKV_CURVE_ERROR_MAX];
-    struct ckv_octets reason;
-    if (ckv_zmtp_error_parse(data, &reason) != CKV_OK)
-        return CKV_ERROR_ZMTP;
-    memcpy(text, reason.data, reason.size);
-    int rc = ckv_curve_server_error(&self->curve, text, error);
-    if (rc == CKV_OK)
-        rc = put_command(self, error, CKV_CURVE_ERROR_OVERHEAD + reason.size);
-    if (rc != CKV_OK)
-        return rc;
-    ckv_loop_count_verdict(self->loop, CKV_REFUSED_BY_BACKEND);
-    finish(self, &self->relay.outer);
-    return CKV_ERROR_REFUSED;
 }
 
 static int on_backend_command(struct ckv_client *self, uint8_t flags, struct ckv_octets body)
@@ -232,12 +303,20 @@ static int on_inner_frame(void *argument, uint8_t flags, uint8_t *body, size_t s
                                    : CKV_ERROR_ZMTP;
 }
 
+static void count_failure(struct ckv_client *self)
+{
+    ckv_host_failed(&self->loop->backend, self->tried, uv_now(&self->loop->uv));
+}
+
 /*  A backend that could not be reached is tried again at the next tick, and one that has turned the
     client away is not asked again: the client's side stays.  */
 static void on_inner_ended(void *argument, int why)
 {
     struct ckv_client *self = argument;
-    if (why == CKV_ERROR_REFUSED || (self->state == REACHING && !self->is_reached))
+    bool is_unreached = self->state == REACHING && !self->is_reached;
+    if (is_unreached)
+        count_failure(self);
+    if (why == CKV_ERROR_REFUSED || is_unreached)
         ckv_stream_close(&self->relay.inner);
     else
         end(self, &self->relay.inner, &self->relay.outer, CKV_REFUSED_BACKEND);
@@ -263,7 +342,7 @@ static int open_inner(struct ckv_client *self, int fd, bool connecting)
 {
     struct ckv_stream *inner = &self->relay.inner;
     int rc = ckv_stream_open(inner, &self->loop->uv, self->loop->room, fd, connecting,
-                             &inner_events, self, self->loop->options->max_message);
+                             &inner_events, self, CKV_RELAY_INNER_HANDSHAKE_MAX);
     if (rc != CKV_OK)
         return rc;
     self->streams++;
@@ -280,7 +359,10 @@ static int reach(struct ckv_client *self)
 {
     bool connecting;
     int fd;
-    int rc = ckv_endpoint_connect(&self->loop->options->backend, &fd, &connecting);
+    self->tried = (uint8_t)self->loop->backend.current;
+    int rc = ckv_endpoint_connect(ckv_host_address(&self->loop->backend), &fd, &connecting);
+    if (rc == CKV_ERROR_NOT_REACHABLE)
+        count_failure(self);
     if (rc != CKV_OK)
         return rc;
     rc = open_inner(self, fd, connecting);
@@ -337,14 +419,14 @@ static int write_first(struct ckv_client *self, const struct ckv_client_start *s
 
 static int open_outer(struct ckv_client *self, int fd)
 {
-    size_t max = CKV_RELAY_OUTER_MAX(self->loop->options->max_message);
     return ckv_stream_open(&self->relay.outer, &self->loop->uv, self->loop->room, fd, false,
-                           &outer_events, self, max);
+                           &outer_events, self, 0); /* nothing is due before it is ready */
 }
 
 int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start)
 {
-    struct ckv_client *self = calloc(1, sizeof(*self));
+    struct ckv_octets storage_key = start->certificate->storage_key;
+    struct ckv_client *self = calloc(1, sizeof(*self) + storage_key.size);
     if (!self)
         return CKV_ERROR_MEMORY;
     self->loop = loop;
@@ -358,6 +440,10 @@ int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start
     }
     self->streams = 1;
     self->curve = *start->curve;
+    self->is_stock = start->is_stock;
+    memcpy(self->client_key, start->certificate->client_public_key, sizeof(self->client_key));
+    self->storage_key_size = (uint8_t)storage_key.size;
+    memcpy(self->storage_key, storage_key.data, storage_key.size);
     self->relay.session = &self->curve.session;
     self->relay.counts = &loop->counts.relayed;
     self->relay.outer_minor = start->minor;
@@ -374,6 +460,8 @@ int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start
 static void tick_timed(struct ckv_client *self, uint64_t now)
 {
     bool inner_is_closed = self->streams == 1;
+    if (self->deadline <= now && self->state == REACHING && !self->is_reached)
+        count_failure(self); /* an address that has gone may not even say no */
     if (self->deadline <= now)
         close_both(self, CKV_REFUSED_BACKEND);
     else if (self->state == REACHING && self->list == &self->loop->timed && inner_is_closed)
@@ -386,10 +474,8 @@ static void tick_draining(struct ckv_client *self, uint64_t now)
     (void)now;
     bool blocked =
         ckv_stream_is_blocked(&self->relay.outer) || ckv_stream_is_blocked(&self->relay.inner);
-    if (!blocked && ++self->quiet_ticks >= QUIET_TICKS) {
-        ckv_stream_finish(&self->relay.inner);
-        finish(self, &self->relay.outer);
-    }
+    if (!blocked && ++self->quiet_ticks >= QUIET_TICKS)
+        leave(self);
 }
 
 static void tick_list(struct ckv_client_list *list, void (*tick)(struct ckv_client *, uint64_t),

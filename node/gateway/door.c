@@ -263,7 +263,7 @@ static enum ckv_verdict open_initiate(struct ckv_loop *self, struct ckv_pending_
 {
     struct ckv_admission_proof proof = {
         .storage_key = ckv_storage_key_octets(&slot->storage_key),
-        .server_key = slot->curve.server_key,
+        .server_key = slot->storage_key.size ? slot->curve.server_key : NULL,
     };
     unsigned before = slot->curve.session.curve_operations;
     int rc =
@@ -285,6 +285,7 @@ static void let_in(struct ckv_loop *self, struct ckv_pending_slot *slot,
         .minor = slot->minor,
         .curve = &slot->curve,
         .certificate = certificate,
+        .is_stock = slot->storage_key.size == 0,
         .metadata = metadata,
     };
     (void)epoll_ctl(self->epoll, EPOLL_CTL_DEL, slot->fd, NULL);

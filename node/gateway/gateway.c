@@ -58,7 +58,9 @@ static void on_tick(uv_timer_t *timer)
     uint64_t now = uv_now(&self->uv);
     if (!self->drained_by)
         ckv_door_tick(self, now);
+    ckv_host_tick(&self->backend);
     ckv_clients_tick(self, now);
+    ckv_standing_tick(self);
     /*  A snapshot that nobody uses would make the store's file grow.  */
     if (!self->has_resolved)
         ckv_kv_reset(self->txn);
@@ -132,6 +134,7 @@ static void close_loop(struct ckv_loop *self)
     uv_loop_close(&self->uv);
     if (self->txn)
         ckv_kv_abort(&self->txn);
+    ckv_host_end(&self->backend);
     free(self->room);
     free(self);
 }
@@ -148,6 +151,7 @@ static int add_loop(struct ckv_gateway *self, int listener)
         return CKV_ERROR_MEMORY;
     }
     loop->options = &self->options;
+    loop->backend = self->options.backend;
     loop->admission = self->admission;
     loop->epoll = loop->listener = -1;
     self->loop[self->loops++] = loop;
@@ -232,8 +236,10 @@ static void add_counts(struct ckv_gateway_totals *totals, struct ckv_loop_counts
     totals->stock += ckv_count_read(&counts->stock);
     totals->told += ckv_count_read(&counts->told);
     totals->curve_operations += ckv_count_read(&counts->curve_operations);
-    for (int i = 0; i < CKV_VERDICTS; i++)
+    for (int i = 0; i < CKV_VERDICTS; i++) {
         totals->refused[i] += ckv_count_read(&counts->refused[i]);
+        totals->ended[i] += ckv_count_read(&counts->ended_for[i]);
+    }
     totals->frames_in += ckv_count_read(&counts->relayed.frames_in);
     totals->frames_out += ckv_count_read(&counts->relayed.frames_out);
     totals->octets_in += ckv_count_read(&counts->relayed.octets_in);

@@ -13,7 +13,8 @@
         INITIATE    opened; the client key is compared with the certificate's
         backend     connected, and told who comes (node/gateway/introduction.h)
         READY       of the backend, on to the client; an ERROR of it, too
-        messages    relayed (node/relay/relay.h), until either side closes
+        messages    relayed (node/relay/relay.h), until either side closes, or the client may not stay
+                    (node/gateway/standing.h)
 
     up to INITIATE as a slot of a fixed table (node/gateway/pending.h), then as two streams (node/relay/stream.h). A
     backend that is not there is tried again until the handshake's time is over; then the client
@@ -27,13 +28,14 @@
 #define CKV_GATEWAY_H
 
 #include "node/gateway/admission.h"
-#include "node/library/endpoint.h"
+#include "node/library/host.h"
 
 enum { CKV_GATEWAY_LOOPS_MAX = 64 };
 
 struct ckv_gateway_options {
-    struct ckv_endpoint listen, backend;
-    struct ckv_kv *kv; /* outlives the gateway, as does the key */
+    struct ckv_endpoint listen;
+    struct ckv_host backend; /* read, not used yet; each loop has one of its own */
+    struct ckv_kv *kv;       /* outlives the gateway, as does the key */
     const struct ckv_cluster_key *cluster_key;
     struct ckv_admission_options admission;
     unsigned loops;        /* 1 to CKV_GATEWAY_LOOPS_MAX */
@@ -71,6 +73,7 @@ struct ckv_gateway_totals {
     uint64_t told;             /* ERROR 400 */
     uint64_t curve_operations;
     uint64_t refused[CKV_VERDICTS]; /* by verdict */
+    uint64_t ended[CKV_VERDICTS];   /* that were in and might not stay, by verdict */
     uint64_t frames_in, frames_out, octets_in, octets_out;
 };
 

@@ -9,6 +9,7 @@
 #include "node/gateway/gateway.h"
 #include "node/gateway/pending.h"
 #include "node/gateway/share.h"
+#include "node/gateway/standing.h"
 #include "node/relay/relay.h"
 #include <pthread.h>
 
@@ -22,6 +23,7 @@ struct ckv_client;
 /*  In order of arrival.  */
 struct ckv_client_list {
     struct ckv_client *first, *last;
+    uint32_t count;
 };
 
 /*  Counted by the loop's thread, read by any.  */
@@ -29,6 +31,7 @@ struct ckv_loop_counts {
     ckv_count accepted, handshakes, known, stock, told, curve_operations;
     ckv_count refused[CKV_VERDICTS];
     ckv_count began, ended; /* clients */
+    ckv_count ended_for[CKV_VERDICTS];
     _Atomic uint32_t pending;
     struct ckv_relay_counts relayed;
 };
@@ -57,12 +60,14 @@ struct ckv_loop {
     uint8_t cookie_key;                                /* the current one */
     uint64_t cookie_key_made;
 
+    struct ckv_host backend;
     struct ckv_stream_room *room;
     struct ckv_client_list timed;    /* those with a deadline: they reach for the backend, or end */
     struct ckv_client_list queued;   /* those for whom the backend's own queue has no place yet */
-    struct ckv_client_list relaying; /* the others */
-    uv_timer_t queue;                /* when the queued ones are tried again */
-    uint64_t drained_by;             /* 0: not draining */
+    struct ckv_client_list relaying; /* the others; first, who was asked for longest ago */
+    struct ckv_standing standing;
+    uv_timer_t queue;    /* when the queued ones are tried again */
+    uint64_t drained_by; /* 0: not draining */
     struct ckv_loop_counts counts;
 };
 
@@ -93,6 +98,7 @@ struct ckv_client_start {
     uint8_t minor;
     const struct ckv_curve_server *curve;
     const struct ckv_certificate *certificate;
+    bool is_stock;              /* met with the default key upon a stock HELLO */
     struct ckv_octets metadata; /* of the INITIATE */
 };
 
@@ -105,6 +111,10 @@ int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start
 
 /*  Goes on with what waits for time.  */
 void ckv_clients_tick(struct ckv_loop *loop, uint64_t now);
+
+/*  Asks for the one that was asked for longest ago, and ends it in good order if it may not stay; if
+    there is any.  */
+void ckv_clients_ask_next(struct ckv_loop *loop);
 
 /*  Whether there are any; ends all at once.  */
 bool ckv_clients_any(const struct ckv_loop *loop);

@@ -5,11 +5,21 @@ static void set_number(json_t *object, const char *name, uint64_t number)
     json_object_set_new(object, name, json_integer((json_int_t)number));
 }
 
+/*  Those of COUNTS, one for each verdict, that are not 0.  */
+static json_t *by_verdict(const uint64_t counts[CKV_VERDICTS])
+{
+    json_t *object = json_object();
+    for (int i = 0; i < CKV_VERDICTS; i++)
+        if (counts[i])
+            set_number(object, ckv_verdict_name((enum ckv_verdict)i), counts[i]);
+    return object;
+}
+
 json_t *ckv_gateway_report(struct ckv_gateway *gateway)
 {
     char text[CKV_ENDPOINT_TEXT_SIZE];
     struct ckv_gateway_totals totals;
-    json_t *object = json_object(), *refused = json_object();
+    json_t *object = json_object();
     ckv_gateway_count(gateway, &totals);
     json_object_set_new(object, "listen",
                         json_string(ckv_endpoint_text(ckv_gateway_endpoint(gateway), text)));
@@ -25,9 +35,7 @@ json_t *ckv_gateway_report(struct ckv_gateway *gateway)
     set_number(object, "frames_out", totals.frames_out);
     set_number(object, "octets_in", totals.octets_in);
     set_number(object, "octets_out", totals.octets_out);
-    for (int i = 0; i < CKV_VERDICTS; i++)
-        if (totals.refused[i])
-            set_number(refused, ckv_verdict_name((enum ckv_verdict)i), totals.refused[i]);
-    json_object_set_new(object, "refused", refused);
+    json_object_set_new(object, "refused", by_verdict(totals.refused));
+    json_object_set_new(object, "ended", by_verdict(totals.ended));
     return object;
 }

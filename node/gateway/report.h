@@ -5,7 +5,7 @@
 #include "node/gateway/gateway.h"
 #include <jansson.h>
 
-/*  The totals of a gateway as an object; the caller owns it. Of refusals only those that have
+/*  The totals of a gateway as an object; the caller owns it. Of refusals and ends only those that have
     happened.  */
 json_t *ckv_gateway_report(struct ckv_gateway *gateway);
 

@@ -3,14 +3,6 @@
 
 #include <sodium.h>
 
-/*  Where an answer is due, an ERROR can come.  */
-enum {
-    WELCOME_BOUND =
-        CKV_CURVE_WELCOME_SIZE > CKV_CURVE_ERROR_MAX ? CKV_CURVE_WELCOME_SIZE : CKV_CURVE_ERROR_MAX,
-    READY_BOUND =
-        CKV_CURVE_READY_MAX > CKV_CURVE_ERROR_MAX ? CKV_CURVE_READY_MAX : CKV_CURVE_ERROR_MAX,
-};
-
 static int put_command(struct ckv_wire *wire, const void *command, size_t size)
 {
     uint8_t header[CKV_ZMTP_HEADER_MAX];
@@ -55,7 +47,7 @@ static int answer_welcome(struct ckv_wire *wire, struct ckv_curve_client *curve,
 {
     uint8_t initiate[CKV_CURVE_INITIATE_MAX], vouch_nonce[16], *welcome;
     size_t size;
-    int rc = ckv_wire_await(wire, WELCOME_BOUND, &welcome, &size, deadline);
+    int rc = ckv_wire_await(wire, CKV_CURVE_WELCOME_BOUND, &welcome, &size, deadline);
     if (rc != CKV_OK)
         return rc;
     randombytes_buf(vouch_nonce, sizeof(vouch_nonce));
@@ -70,7 +62,7 @@ static int take_ready(struct ckv_wire *wire, struct ckv_curve_client *curve, uin
 {
     uint8_t *ready;
     size_t size;
-    int rc = ckv_wire_await(wire, READY_BOUND, &ready, &size, deadline);
+    int rc = ckv_wire_await(wire, CKV_CURVE_READY_BOUND, &ready, &size, deadline);
     return rc == CKV_OK ? ckv_curve_client_ready(curve, ready, size, theirs) : rc;
 }
 

@@ -15,6 +15,13 @@ bool ckv_relay_subscribes(struct ckv_octets metadata)
             ckv_octets_equal(type, ckv_octets_text("XSUB")));
 }
 
+void ckv_relay_begin(struct ckv_relay *self, size_t max)
+{
+    ckv_stream_bound(&self->outer, CKV_RELAY_OUTER_MAX(max));
+    ckv_stream_bound(&self->inner, max);
+    ckv_stream_pair(&self->outer, &self->inner);
+}
+
 /*  Puts a frame whose BODY has room for a header in front.  */
 static int put_frame(struct ckv_stream *stream, uint8_t flags, uint8_t *body, size_t size)
 {

@@ -38,6 +38,12 @@ bool ckv_relay_subscribes(struct ckv_octets metadata);
 /*  The largest frame of the outer side when the inner side's have at most MAX octets.  */
 #define CKV_RELAY_OUTER_MAX(max) ((max) + CKV_CURVE_MESSAGE_OVERHEAD)
 
+/*  The largest frame of the inner side's handshake: a READY whose metadata fit into one of CURVE.  */
+enum { CKV_RELAY_INNER_HANDSHAKE_MAX = 6 + CKV_CURVE_METADATA_MAX };
+
+/*  The handshakes are done, and frames of the inner side have at most MAX octets.  */
+void ckv_relay_begin(struct ckv_relay *self, size_t max);
+
 /*  A frame of the outer stream: opens it and puts it to the inner one. For the owner's callback
     frame, with its parameters. Errors: those of ckv_curve_message_open, CKV_ERROR_CURVE for a frame
     with MORE, CKV_ERROR_MEMORY.  */

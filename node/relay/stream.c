@@ -72,6 +72,11 @@ void ckv_stream_close(struct ckv_stream *self)
     self->fd = -1;
 }
 
+void ckv_stream_bound(struct ckv_stream *self, size_t frame_max)
+{
+    self->frame_max = frame_max;
+}
+
 void ckv_stream_expect_greeting(struct ckv_stream *self)
 {
     self->awaits_greeting = true;

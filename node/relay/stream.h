@@ -80,6 +80,10 @@ int ckv_stream_open(struct ckv_stream *self, uv_loop_t *loop, struct ckv_stream_
                     bool connecting, const struct ckv_stream_events *events, void *argument,
                     size_t frame_max);
 
+/*  Frames that come from now on have at most FRAME_MAX octets instead; from a callback, too, for those
+    behind its frame.  */
+void ckv_stream_bound(struct ckv_stream *self, size_t frame_max);
+
 /*  From now on the peer's greeting is due before frames.  */
 void ckv_stream_expect_greeting(struct ckv_stream *self);
 

@@ -23,14 +23,13 @@ struct ckv_tunnel {
     bool is_closing;
     int error;           /* why it closes */
     int failure;         /* of the last try to reach the server; CKV_OK: it was reached */
-    size_t next_server;  /* which address is tried next */
     uint64_t pause_ms;   /* between two tries */
     uint64_t not_before; /* when to try again */
 };
 
-/*  The server could not be reached, or ended a handshake, because of ERROR: says so, unless it was said
-    last time, and lets some time pass. CKV_OK: it was reached.  */
-void ckv_tunnel_tried(struct ckv_tunnel *self, int error);
+/*  The server could not be reached at address number TRIED, or ended a handshake, because of ERROR: says
+    so, unless it was said last time, and lets some time pass. CKV_OK: it was reached.  */
+void ckv_tunnel_tried(struct ckv_tunnel *self, size_t tried, int error);
 
 /*  Closes the door, and ends all passages; the tunnel ends with the last of them. ERROR is what
     ckv_tunnel_run returns.  */

@@ -31,6 +31,7 @@ struct ckv_passage {
     size_t metadata_size;
     uint8_t streams; /* that are not closed yet */
     uint8_t state;
+    uint8_t tried;   /* which address of the server's */
     bool is_reached; /* the server is connected */
 };
 
@@ -133,6 +134,7 @@ static int answer_welcome(struct ckv_passage *self, const uint8_t *welcome, size
     if (rc == CKV_OK)
         rc = put_command(&self->relay.outer, initiate, CKV_CURVE_INITIATE_OVERHEAD + metadata.size);
     self->state = READYING;
+    ckv_stream_bound(&self->relay.outer, CKV_CURVE_READY_BOUND);
     return rc;
 }
 
@@ -154,8 +156,8 @@ static int connect_both(struct ckv_passage *self, uint8_t *ready, size_t size)
     self->relay.outer_subscribes = ckv_relay_subscribes(metadata);
     self->state = RELAYING;
     self->deadline = UINT64_MAX;
-    ckv_stream_pair(&self->relay.outer, &self->relay.inner);
-    ckv_tunnel_tried(self->tunnel, CKV_OK);
+    ckv_relay_begin(&self->relay, self->tunnel->options->max_message);
+    ckv_tunnel_tried(self->tunnel, self->tried, CKV_OK);
     return CKV_OK;
 }
 
@@ -201,18 +203,18 @@ static void on_outer_ended(void *argument, int why)
     struct ckv_passage *self = argument;
     if (self->state >= RELAYING) {
         if (why != CKV_OK && why != CKV_ERROR_NOT_REACHABLE)
-            ckv_log(CKV_LOG_WARNING, "server %s: %s", self->tunnel->options->server,
+            ckv_log(CKV_LOG_WARNING, "server %s: %s", self->tunnel->options->server.text,
                     ckv_strerror(why));
         end(self, &self->relay.outer, &self->relay.inner);
     } else if (why == CKV_ERROR_REFUSED) {
         pass_on_refusal(self);
     } else if (!self->is_reached) {
-        ckv_tunnel_tried(self->tunnel, CKV_ERROR_NO_SERVER);
+        ckv_tunnel_tried(self->tunnel, self->tried, CKV_ERROR_NO_SERVER);
         self->state = WAITING;
         ckv_stream_close(&self->relay.outer);
     } else {
         bool silent = why == CKV_OK || why == CKV_ERROR_NOT_REACHABLE;
-        ckv_tunnel_tried(self->tunnel, silent ? CKV_ERROR_HANDSHAKE : why);
+        ckv_tunnel_tried(self->tunnel, self->tried, silent ? CKV_ERROR_HANDSHAKE : why);
         close_both(self);
     }
 }
@@ -228,9 +230,8 @@ static const struct ckv_stream_events outer_events = {
 static int open_outer(struct ckv_passage *self, int fd, bool connecting)
 {
     struct ckv_stream *outer = &self->relay.outer;
-    int rc =
-        ckv_stream_open(outer, &self->tunnel->uv, self->tunnel->room, fd, connecting, &outer_events,
-                        self, CKV_RELAY_OUTER_MAX(self->tunnel->options->max_message));
+    int rc = ckv_stream_open(outer, &self->tunnel->uv, self->tunnel->room, fd, connecting,
+                             &outer_events, self, CKV_CURVE_WELCOME_BOUND);
     if (rc != CKV_OK)
         return rc;
     self->streams++;
@@ -250,9 +251,11 @@ static void reach(struct ckv_passage *self)
     int fd;
     if (uv_now(&tunnel->uv) < tunnel->not_before)
         return;
-    int rc = ckv_endpoint_connect(&tunnel->options->servers[tunnel->next_server], &fd, &connecting);
+    self->tried = (uint8_t)tunnel->options->server.current;
+    int rc = ckv_endpoint_connect(ckv_host_address(&tunnel->options->server), &fd, &connecting);
     if (rc != CKV_OK) {
-        ckv_tunnel_tried(tunnel, rc == CKV_ERROR_NOT_REACHABLE ? CKV_ERROR_NO_SERVER : rc);
+        ckv_tunnel_tried(tunnel, self->tried,
+                         rc == CKV_ERROR_NOT_REACHABLE ? CKV_ERROR_NO_SERVER : rc);
         return;
     }
     rc = open_outer(self, fd, connecting);
@@ -330,7 +333,7 @@ static int open_inner(struct ckv_passage *self, int fd)
     struct ckv_stream *inner = &self->relay.inner;
     struct ckv_zmtp_greeting_octets greeting;
     int rc = ckv_stream_open(inner, &self->tunnel->uv, self->tunnel->room, fd, false, &inner_events,
-                             self, self->tunnel->options->max_message);
+                             self, CKV_RELAY_INNER_HANDSHAKE_MAX);
     if (rc != CKV_OK)
         return rc;
     self->streams++;
@@ -368,7 +371,7 @@ int ckv_passage_begin(struct ckv_tunnel *tunnel, int fd)
 static void give_up(struct ckv_passage *self)
 {
     if (self->state >= GREETING && self->state <= READYING)
-        ckv_tunnel_tried(self->tunnel, CKV_ERROR_TIMEOUT);
+        ckv_tunnel_tried(self->tunnel, self->tried, CKV_ERROR_TIMEOUT);
     close_both(self);
 }
 

@@ -11,20 +11,20 @@
 
 enum { TICK_MS = 100, PAUSE_MIN_MS = 100, PAUSE_MAX_MS = 5000 };
 
-void ckv_tunnel_tried(struct ckv_tunnel *self, int error)
+void ckv_tunnel_tried(struct ckv_tunnel *self, size_t tried, int error)
 {
     uint64_t now = uv_now(&self->uv);
     if (error == CKV_OK) {
         if (self->failure != CKV_OK)
-            ckv_log(CKV_LOG_INFO, "server %s: connected again", self->options->server);
+            ckv_log(CKV_LOG_INFO, "server %s: connected again", self->options->server.text);
         self->failure = CKV_OK;
         self->pause_ms = 0;
         return;
     }
     if (error != self->failure)
-        ckv_log(CKV_LOG_WARNING, "server %s: %s", self->options->server, ckv_strerror(error));
+        ckv_log(CKV_LOG_WARNING, "server %s: %s", self->options->server.text, ckv_strerror(error));
     self->failure = error;
-    self->next_server = (self->next_server + 1) % self->options->server_count;
+    ckv_host_failed(&self->options->server, tried, now);
     if (now < self->not_before)
         return; /* several passages failed at once: that is one failure */
     uint64_t twice = 2 * self->pause_ms;
@@ -69,6 +69,7 @@ static int listen_for_owner(struct ckv_tunnel *self)
 static void on_tick(uv_timer_t *timer)
 {
     struct ckv_tunnel *self = timer->data;
+    ckv_host_tick(&self->options->server);
     ckv_passages_tick(self);
     if (!self->is_closing)
         open_door(self);
@@ -124,7 +125,7 @@ static int run(struct ckv_tunnel *self)
     if (rc != CKV_OK)
         return rc;
     ckv_log(CKV_LOG_INFO, "ready: tunnel at %s, server %s",
-            ckv_endpoint_text(&self->options->listen, listen), self->options->server);
+            ckv_endpoint_text(&self->options->listen, listen), self->options->server.text);
     uv_run(&self->uv, UV_RUN_DEFAULT);
     return self->error;
 }
@@ -139,6 +140,7 @@ int ckv_tunnel_run(struct ckv_tunnel_options *options)
         self->options = options;
         signal(SIGPIPE, SIG_IGN);
         rc = run(self);
+        ckv_host_end(&options->server);
         uv_loop_close(&self->uv);
     }
     if (self)

@@ -11,7 +11,7 @@
 
     When a connection ends on one side, it ends on the other; it is the program's socket that connects
     again. A server that is not there, or ends handshakes, is tried less and less often, up to each 5
-    s. One that refuses the client (ERROR) will not change its mind by being asked: the program is
+    s; when all addresses of its host have failed, that is looked up again. One that refuses the client (ERROR) will not change its mind by being asked: the program is
     told, and the tunnel ends.
 
     Whoever can connect to the tunnel is the client. A unix socket gets mode 0600.
@@ -20,17 +20,11 @@
 #define CKV_TUNNEL_H
 
 #include "core/curve.h"
-#include "node/library/endpoint.h"
-
-#include <stddef.h>
-
-enum { CKV_TUNNEL_SERVERS_MAX = 16 };
+#include "node/library/host.h"
 
 struct ckv_tunnel_options {
     struct ckv_endpoint listen;
-    struct ckv_endpoint servers[CKV_TUNNEL_SERVERS_MAX]; /* addresses of one host, 1 or more */
-    size_t server_count;
-    const char *server;                 /* the same as text, for the log */
+    struct ckv_host server;
     struct ckv_curve_identity identity; /* borrows from what outlives the run */
     uint64_t handshake_ms;              /* for both sides' handshakes together */
     size_t max_message;                 /* octets of a frame */

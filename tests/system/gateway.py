@@ -17,17 +17,19 @@ SECONDS = 10
 
 
 class Gateway:
-    """A node with a gateway in it, or one beside it; and sockets of a context of their own."""
+    """A node with a gateway in it, or one beside it; and sockets of a context of their own. MAKE makes the
+    node, of options."""
 
-    def __init__(self, place, *options, beside=False, backend=None, listen=FREE):
+    def __init__(self, place, *options, beside=False, backend=None, listen=FREE, make=None):
         self.place = place
         self.context = zmq.Context()
         self.sockets = []  # pyzmq closes those that nobody holds
         place.at_end.append(self.end)
         self.backend_endpoint = backend or f"ipc://{place.path('backend')}"
         wanted = ["--backend", self.backend_endpoint, *options]
+        make = make or place.node
         if beside:
-            self.node = place.node()
+            self.node = make()
             self.log_path = place.path("gateway.log")
             with open(self.log_path, "wb") as log:
                 self.process = subprocess.Popen(
@@ -36,7 +38,7 @@ class Gateway:
             until(lambda: "ready:" in self.log(), "the gateway is ready")
         else:
             self.process = None
-            self.node = place.node("--gateway", listen, *wanted)
+            self.node = make("--gateway", listen, *wanted)
         self.endpoint = re.search(r"gateway at (\S+),", self.log()).group(1)
 
     def log(self):

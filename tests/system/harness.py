@@ -434,6 +434,45 @@ class Aged:
         self.listener.close()
 
 
+# ---- names ----
+
+class Names:
+    """A /etc/hosts of a process's own, and a name service that never answers: run the process with
+    PREFIX in front."""
+
+    def __init__(self, place):
+        self.hosts = write(place.path("hosts"), "")
+        self.silent = socket.socket(type=socket.SOCK_DGRAM)
+        place.at_end.append(self.silent.close)
+        address = "127.%d.%d.53" % tuple(os.urandom(2))  # others may run this test at the same time
+        try:
+            self.silent.bind((address, 53))
+        except PermissionError:
+            raise Skip("only root may be a name service")
+        resolver = write(place.path("resolv.conf"), f"nameserver {address}\n")
+        self.prefix = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/hosts && '
+                       f'mount --bind {resolver} /etc/resolv.conf && exec "$@"', self.hosts]
+        if subprocess.run([*self.prefix, "true"], capture_output=True).returncode != 0:
+            raise Skip("no mount namespaces here")
+
+    def are(self, name, *addresses):
+        """From now on NAME has these ADDRESSES."""
+        write(self.hosts, "".join(f"{address} {name}\n" for address in addresses))
+
+
+def free_port(*hosts):
+    """A port that is free at all of HOSTS."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind((hosts[0], 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind((hosts[-1], port if len(hosts) > 1 else 0))
+            except OSError:
+                continue
+            return port
+
+
 # ---- the place ----
 
 class Place:

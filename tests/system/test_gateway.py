@@ -319,15 +319,9 @@ def the_client_gets_the_metadata_of_the_backend(place):
 
 # ---- the backend ----
 
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
 @test
 def a_client_waits_for_a_backend_that_comes_up(place):
-    for backend in (None, f"tcp://127.0.0.1:{free_port()}"):
+    for backend in (None, f"tcp://127.0.0.1:{free_port('127.0.0.1')}"):
         gateway = Gateway(place, backend=backend)
         peer = Peer(gateway.endpoint).say_hello(gateway.dedicated()).initiate()
         until(lambda: gateway.counts()["clients"] == 1, "the client waits", SECONDS)
@@ -435,6 +429,15 @@ def a_backend_that_breaks_off_at_any_point_closes_the_client_and_no_other(place)
         peer.close()
         until(lambda: gateway.counts()["clients"] == 0, "gone")
         gateway.node.stop()
+
+
+@test
+def a_backend_that_claims_a_huge_frame_in_the_handshake_is_left_at_once(place):
+    gateway = Gateway(place)
+    header = bytes([COMMAND | LONG]) + struct.pack(">Q", 1 << 20)  # far below --max-message
+    RawBackend(gateway, lambda connection: connection.sendall(NULL_GREETING + header))
+    true(Peer(gateway.endpoint).say_hello(gateway.dedicated()).initiate().is_closed(3))
+    gateway.refused(backend=1)
 
 
 @test

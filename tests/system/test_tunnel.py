@@ -1,5 +1,6 @@
 """The tunnel: a program with a stock socket and no security, through CURVE, to a gateway or any server."""
 import re
+import struct
 import threading
 
 import zmq
@@ -277,6 +278,22 @@ def a_revoked_client_is_told_once_and_the_tunnel_ends(place):
 
 
 @test
+def a_client_that_is_revoked_while_connected_is_told_once_and_the_tunnel_ends(place):
+    way = Way(place)
+    rep = way.sockets.bind(zmq.REP, way.backend_endpoint)
+    tunnel = way.tunnel()
+    req = way.sockets.connect(zmq.REQ, tunnel.listen)
+    req.send(b"question")
+    rep.send(rep.recv())
+    equal(req.recv(), b"question")
+    revoked(way)
+    equal(tunnel.wait(), REFUSED)
+    equal(tunnel.said("the server refuses this client"), 1)
+    equal(tunnel.log().count("\n"), 2)  # that, and that it was ready
+    equal((way.counts()["ended"], way.counts()["told"]), ({"revoked": 1}, 1))
+
+
+@test
 def the_program_of_a_refused_client_is_told(place):
     way = Way(place)
     revoked(way)
@@ -359,6 +376,67 @@ def a_server_that_stalls_is_given_up_in_time(place):
     dealer.close()
     for each in (listener, *ends):
         each.close()
+
+
+HUGE = bytes([6]) + struct.pack(">Q", 1 << 20)  # the header of a command, far below --max-message
+HUGE_TEXT = "a frame over the bound"
+
+
+class Liar:
+    """A server that is a gateway's for the first SIZE octets, and then claims to send a huge frame."""
+
+    def __init__(self, place, gateway, size):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = "tcp://127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.gateway, self.size = gateway, size
+        self.closed = threading.Event()
+        place.at_end.append(self.listener.close)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        near = self.listener.accept()[0]
+        host, port = self.gateway[len("tcp://"):].rsplit(":", 1)
+        far = socket.create_connection((host, int(port)))
+        threading.Thread(target=self.pass_on, args=(near, far), daemon=True).start()
+        left = self.size
+        while left:
+            octets = far.recv(left)
+            left -= len(octets)
+            near.sendall(octets)
+        near.sendall(HUGE)
+
+    def pass_on(self, near, far):
+        try:
+            while octets := near.recv(65536):
+                far.sendall(octets)
+        except OSError:
+            pass
+        self.closed.set()
+
+
+@test
+def a_server_that_claims_a_huge_frame_in_the_handshake_is_left_at_once(place):
+    way = Way(place)
+    way.sockets.bind(zmq.ROUTER, way.backend_endpoint)
+    greeting, welcome = 64, 2 + 168
+    for size in (greeting, greeting + welcome):
+        liar = Liar(place, way.gateway, size)
+        tunnel = Tunnel(place, way.certificate, liar.endpoint)
+        way.sockets.connect(zmq.DEALER, tunnel.listen)
+        true(liar.closed.wait(3), "it waits for the frame")
+        until(lambda: tunnel.said(HUGE_TEXT), "it says so")
+        tunnel.end()
+
+
+@test
+def a_program_that_claims_a_huge_frame_in_the_handshake_is_left_at_once(place):
+    tunnel = Way(place).tunnel()
+    with socket.socket(socket.AF_UNIX) as program:
+        program.connect(tunnel.listen[len("ipc://"):])
+        program.settimeout(3)
+        program.sendall(b"\xff" + b"\0" * 8 + b"\x7f\3\1NULL" + b"\0" * 48 + HUGE)
+        equal(len(program.recv(1000)), 64)
+        equal(program.recv(1000), b"")
 
 
 @test

@@ -26,6 +26,7 @@ struct plan {
     uint64_t created;
     uint64_t created_by;
     uint64_t revision;
+    uint64_t not_after;
     enum ckv_state state;
     unsigned padding; /* octets of metadata, up to 8000 */
     unsigned variant; /* to make other bytes of the same values */
@@ -88,6 +89,7 @@ static inline void make_record(struct sealed *self, const struct ckv_cluster_key
         .revised_by = 1,
         .created = plan.created ? plan.created : 1000,
         .created_by = plan.created_by,
+        .not_after = plan.not_after,
         .state = plan.state ? plan.state : CKV_STATE_ACTIVE,
         .dedicated = plan.dedicated,
     };

@@ -219,9 +219,9 @@ static void the_client_key_of_the_certificate_has_the_last_word(void **state)
     assert_int_equal(prove(self, "42", 43, server_key), CKV_ADMITTED);
     assert_int_equal(prove(self, "42", 44, server_key), CKV_REFUSED_CLIENT_KEY);
     assert_int_equal(prove(self, "42", 43, other), CKV_REFUSED_CLIENT_KEY);
-    assert_int_equal(prove(self, "", 43, other), CKV_ADMITTED); /* stock: found by its key */
+    assert_int_equal(prove(self, "", 43, NULL), CKV_ADMITTED); /* stock: found by its key */
     assert_true(ckv_octets_equal(self->view.storage_key, ckv_octets_text("42")));
-    assert_int_equal(prove(self, "", 44, other), CKV_REFUSED_UNKNOWN);
+    assert_int_equal(prove(self, "", 44, NULL), CKV_REFUSED_UNKNOWN);
 }
 
 static void what_was_revoked_between_hello_and_initiate_is_refused(void **state)
@@ -232,7 +232,56 @@ static void what_was_revoked_between_hello_and_initiate_is_refused(void **state)
     memcpy(server_key, self->view.server_public_key, 32);
     store_plan(self, (struct plan){ .number = 42, .revision = 2, .state = CKV_STATE_REVOKED });
     assert_int_equal(prove(self, "42", 43, server_key), CKV_REFUSED_REVOKED);
-    assert_int_equal(prove(self, "", 43, server_key), CKV_REFUSED_REVOKED);
+    assert_int_equal(prove(self, "", 43, NULL), CKV_REFUSED_REVOKED);
+}
+
+/*  ---- of those who are in ----  */
+
+static enum ckv_verdict ask_again(struct fixture *self, unsigned client, const uint8_t *server_key,
+                                  uint64_t *until)
+{
+    uint8_t key[32];
+    client_key(client, key);
+    struct ckv_admission_proof proof = { ckv_octets_text("42"), key, server_key };
+    return ckv_admission_again(self->admission, self->txn, &proof, self->now, until);
+}
+
+static void a_client_may_stay_while_it_could_come_in_with_its_keys(void **state)
+{
+    struct fixture *self = *state;
+    uint8_t server_key[32], other[32] = { 1 };
+    uint64_t until;
+    assert_int_equal(ask_anew(self, "42"), CKV_ADMITTED);
+    memcpy(server_key, self->view.server_public_key, 32);
+    assert_int_equal(ask_again(self, 43, server_key, &until), CKV_ADMITTED);
+    assert_true(until == UINT64_MAX);
+    assert_int_equal(ask_again(self, 43, NULL, &until), CKV_ADMITTED);
+    assert_int_equal(ask_again(self, 44, server_key, &until), CKV_REFUSED_CLIENT_KEY);
+    assert_int_equal(ask_again(self, 44, NULL, &until), CKV_REFUSED_CLIENT_KEY);
+    assert_int_equal(ask_again(self, 43, other, &until), CKV_REFUSED_CLIENT_KEY);
+    store_plan(self, (struct plan){ .number = 42, .revision = 2, .client = 50 });
+    assert_int_equal(ask_again(self, 43, server_key, &until), CKV_REFUSED_CLIENT_KEY);
+    store_plan(self, (struct plan){ .number = 42, .revision = 3, .not_after = NOW + 1 });
+    assert_int_equal(ask_again(self, 43, server_key, &until), CKV_ADMITTED);
+    assert_true(until == NOW + 1);
+    self->now.wall = until;
+    assert_int_equal(ask_again(self, 43, server_key, &until), CKV_REFUSED_EXPIRED);
+    store_plan(self, (struct plan){ .number = 42, .revision = 4, .state = CKV_STATE_REVOKED });
+    assert_int_equal(ask_again(self, 43, server_key, &until), CKV_REFUSED_REVOKED);
+}
+
+static void nobody_is_ended_on_the_word_of_a_record_that_does_not_verify(void **state)
+{
+    struct fixture *self = *state;
+    uint64_t until;
+    assert_int_equal(ask_again(self, 43, NULL, &until), CKV_ADMITTED);
+    ckv_admission_destroy(&self->admission);
+    ckv_cluster_key_destroy(&self->key);
+    static const uint8_t raw[CKV_CLUSTER_KEY_SIZE] = "the key of another cluster";
+    struct ckv_admission_options options = { true, WINDOW_MS, RATE };
+    assert_int_equal(ckv_cluster_key_new(&self->key, raw), CKV_OK);
+    assert_int_equal(ckv_admission_new(&self->admission, &options, self->key), CKV_OK);
+    assert_int_equal(ask_again(self, 44, NULL, &until), CKV_REFUSED_STORE);
 }
 
 /*  ---- replay ----  */
@@ -360,6 +409,8 @@ int main(void)
         WITH_STORE(a_stock_hello_is_let_through_or_not_as_the_policy_says),
         WITH_STORE(the_client_key_of_the_certificate_has_the_last_word),
         WITH_STORE(what_was_revoked_between_hello_and_initiate_is_refused),
+        WITH_STORE(a_client_may_stay_while_it_could_come_in_with_its_keys),
+        WITH_STORE(nobody_is_ended_on_the_word_of_a_record_that_does_not_verify),
         cmocka_unit_test(a_mac_is_remembered_for_one_life_at_least_and_two_at_most),
         cmocka_unit_test(a_full_memory_forgets_and_does_not_grow),
         cmocka_unit_test(rates_of_many_keys_do_not_touch_each_other),

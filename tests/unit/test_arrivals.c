@@ -59,6 +59,21 @@ static void what_has_arrived_is_resolved_until_it_has_left_and_then_if_it_is_sto
     ckv_kv_abort(&txn);
 }
 
+static void what_arrives_is_a_change_before_it_is_stored(void **state)
+{
+    struct fixture *self = *state;
+    struct ckv_kv_txn *txn = begin(self, CKV_KV_RESOLVE);
+    uint64_t before, after;
+    assert_int_equal(ckv_kv_changes(txn, &before), CKV_OK);
+    uint64_t ticket = arrive(self, (struct plan){ .number = 7, .revision = 3 });
+    assert_int_equal(ckv_kv_changes(txn, &after), CKV_OK);
+    assert_true(after > before);
+    ckv_kv_leave_arrival(self->kv, ticket);
+    assert_int_equal(ckv_kv_changes(txn, &before), CKV_OK);
+    assert_true(after == before);
+    ckv_kv_abort(&txn);
+}
+
 static void only_those_who_resolve_see_arrivals(void **state)
 {
     struct fixture *self = *state;
@@ -444,6 +459,7 @@ static void newer_states_that_arrive_one_after_the_other_never_let_go_of_the_las
 
 static const struct test tests[] = {
     TEST(what_has_arrived_is_resolved_until_it_has_left_and_then_if_it_is_stored, DURABLE),
+    TEST(what_arrives_is_a_change_before_it_is_stored, DURABLE),
     TEST(only_those_who_resolve_see_arrivals, DURABLE),
     TEST(of_what_is_stored_and_what_arrived_that_stands_which_merging_would_keep, DURABLE),
     TEST(a_client_is_resolved_by_what_arrived_of_its_certificates, DURABLE),

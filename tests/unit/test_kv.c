@@ -394,6 +394,35 @@ static void *write_second(void *argument)
     return NULL;
 }
 
+static uint64_t changes(struct ckv_kv_txn *txn)
+{
+    uint64_t number;
+    assert_int_equal(ckv_kv_changes(txn, &number), CKV_OK);
+    return number;
+}
+
+static void the_number_of_changes_is_another_one_after_each_commit_and_no_sooner(void **state)
+{
+    struct fixture *self = *state;
+    struct ckv_kv_txn *reader = begin(self, CKV_KV_RESOLVE), *txn;
+    uint64_t before = changes(reader);
+    for (unsigned i = 1; i < 5; i++) {
+        assert_true(changes(reader) == before);
+        txn = begin(self, CKV_KV_WRITE);
+        merge_plan(self, txn, (struct plan){ .number = 7, .revision = i });
+        assert_true(changes(reader) == before);
+        commit(txn);
+        assert_true(changes(reader) > before);
+        before = changes(reader);
+        ckv_kv_reset(reader);
+    }
+    txn = begin(self, CKV_KV_WRITE);
+    merge_plan(self, txn, (struct plan){ .number = 7, .revision = 9 });
+    ckv_kv_abort(&txn);
+    assert_true(changes(reader) == before);
+    ckv_kv_abort(&reader);
+}
+
 static void a_second_writer_waits_for_the_first(void **state)
 {
     struct fixture *self = *state;
@@ -743,6 +772,7 @@ static const struct test tests[] = {
     TEST(a_reader_sees_the_store_as_it_was_at_its_begin, ANY),
     TEST(an_aborted_transaction_leaves_nothing, ANY),
     TEST(a_writer_sees_what_it_has_changed, ANY),
+    TEST(the_number_of_changes_is_another_one_after_each_commit_and_no_sooner, ANY),
     TEST(a_second_writer_waits_for_the_first, ANY),
     TEST(positions_stay_good_across_transactions, ANY),
     TEST(a_reader_cannot_write, ANY),

@@ -216,6 +216,38 @@ static void a_frame_over_the_bound_ends_the_stream_before_its_body_comes(void **
     assert_int_equal(self->b.why, CKV_ERROR_FRAME_SIZE);
 }
 
+static int on_frame_of_handshake(void *argument, uint8_t flags, uint8_t *body, size_t size)
+{
+    struct end *self = argument;
+    (void)flags;
+    (void)body;
+    (void)size;
+    self->frames++;
+    ckv_stream_bound(&self->stream, 10);
+    return CKV_OK;
+}
+
+static void a_bound_that_is_set_in_a_callback_holds_for_the_frames_behind(void **state)
+{
+    struct fixture *self = *state;
+    static const uint8_t frames[] = { 0, 5, 'f', 'i', 'r', 's', 't', 0, 3, 'e', 'n', 'd', 0, 11 };
+    static const struct ckv_stream_events handshake = { .frame = on_frame_of_handshake,
+                                                        .ended = on_ended,
+                                                        .closed = on_closed };
+    self->a.stream.events = &handshake;
+    ckv_stream_bound(&self->a.stream, 5);
+    ckv_stream_read(&self->a.stream, true);
+    send_in_pieces(self, self->a.peer, frames, sizeof(frames), sizeof(frames));
+    assert_int_equal(self->a.frames, 2);
+    assert_int_equal(self->a.why, CKV_ERROR_FRAME_SIZE);
+    self->b.stream.events = &handshake;
+    ckv_stream_bound(&self->b.stream, 4);
+    ckv_stream_read(&self->b.stream, true);
+    send_in_pieces(self, self->b.peer, frames, sizeof(frames), sizeof(frames));
+    assert_int_equal(self->b.frames, 0);
+    assert_int_equal(self->b.why, CKV_ERROR_FRAME_SIZE);
+}
+
 static void memory_grows_with_what_came_and_not_with_what_is_claimed(void **state)
 {
     struct fixture *self = *state;
@@ -529,6 +561,7 @@ int main(void)
         WITH_ENDS(frames_come_out_whole_however_their_octets_come),
         WITH_ENDS(a_greeting_comes_before_frames_and_must_be_one),
         WITH_ENDS(a_frame_over_the_bound_ends_the_stream_before_its_body_comes),
+        WITH_ENDS(a_bound_that_is_set_in_a_callback_holds_for_the_frames_behind),
         WITH_ENDS(memory_grows_with_what_came_and_not_with_what_is_claimed),
         WITH_ENDS(what_a_peer_sent_before_it_closed_is_read),
         WITH_ENDS(a_peer_that_takes_no_more_is_still_heard),
