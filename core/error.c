@@ -134,6 +134,8 @@ static const struct entry entries[] = {
       "this host has no address here; check its name, or listen on tcp://*:port" },
     { CKV_ERROR_PORT_IN_USE, "port_in_use",
       "another process listens here; stop it, or choose another port" },
+    { CKV_ERROR_NO_SOCKET, "no_socket",
+      "a file that is no socket is at this path; choose another path, or remove it first" },
 
     { CKV_ERROR_ZMTP, "zmtp", "the peer does not speak ZMTP 3; look what connects to this port" },
     { CKV_ERROR_FRAME_SIZE, "frame_size",

@@ -91,6 +91,7 @@ enum ckv_error {
     CKV_ERROR_ENDPOINT = -90,    /* not a ZeroMQ endpoint that the gateway knows */
     CKV_ERROR_HOST = -91, /* an endpoint's host that has no address, or none of this machine */
     CKV_ERROR_PORT_IN_USE = -92, /* an endpoint where another process listens */
+    CKV_ERROR_NO_SOCKET = -93,   /* an ipc endpoint where there is a file of another kind */
 
     /*  A peer on the wire (core/zmtp.h, core/hello.h, core/curve.h). After each of these the
         connection is closed  */

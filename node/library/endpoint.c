@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -133,20 +134,33 @@ static int open_socket(const struct ckv_endpoint *self)
     return socket(self->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
-/*  Removes the unix socket that a process left behind, but not one where somebody listens.  */
-static int remove_left_over(const struct ckv_endpoint *self)
+/*  Whether somebody listens there, for connecting is what tells. A queue that is full is somebody's.  */
+static int nobody_listens(const struct ckv_endpoint *self)
 {
-    const struct sockaddr_un *path = (const struct sockaddr_un *)&self->address;
     bool connecting;
     int fd;
     int rc = ckv_endpoint_connect(self, &fd, &connecting);
-    if (rc == CKV_OK) {
+    if (rc == CKV_OK)
         close(fd);
+    if (rc == CKV_OK || rc == CKV_ERROR_TIMEOUT)
         return CKV_ERROR_PORT_IN_USE;
-    }
-    return path->sun_path[0] && unlink(path->sun_path) != 0 && errno != ENOENT
-               ? ckv_system_error(errno)
-               : CKV_OK;
+    return rc == CKV_ERROR_NOT_REACHABLE ? CKV_OK : rc;
+}
+
+/*  Removes the unix socket that a process left behind, but not one where somebody listens, nor what is no
+    socket: the path may have been mistyped.  */
+static int remove_left_over(const struct ckv_endpoint *self)
+{
+    const char *path = ((const struct sockaddr_un *)&self->address)->sun_path;
+    struct stat status;
+    if (path[0] && lstat(path, &status) != 0)
+        return errno == ENOENT ? CKV_OK : ckv_system_error(errno);
+    if (path[0] && !S_ISSOCK(status.st_mode))
+        return CKV_ERROR_NO_SOCKET;
+    int rc = nobody_listens(self);
+    if (rc == CKV_OK && path[0] && unlink(path) != 0 && errno != ENOENT)
+        rc = ckv_system_error(errno);
+    return rc;
 }
 
 static int bind_error(int number)
@@ -199,9 +213,11 @@ int ckv_endpoint_listen(struct ckv_endpoint *self, int *fd)
 
 void ckv_endpoint_remove(const struct ckv_endpoint *self)
 {
-    const struct sockaddr_un *path = (const struct sockaddr_un *)&self->address;
-    if (ckv_endpoint_is_ipc(self) && path->sun_path[0])
-        unlink(path->sun_path);
+    const char *path = ((const struct sockaddr_un *)&self->address)->sun_path;
+    struct stat status;
+    if (ckv_endpoint_is_ipc(self) && path[0] && lstat(path, &status) == 0 &&
+        S_ISSOCK(status.st_mode))
+        unlink(path);
 }
 
 int ckv_endpoint_connect(const struct ckv_endpoint *self, int *fd, bool *connecting)

@@ -38,10 +38,10 @@ char *ckv_endpoint_text(const struct ckv_endpoint *self, char text[CKV_ENDPOINT_
 
 /*  Listens, and sets *FD. Several sockets may listen on one tcp endpoint (SO_REUSEPORT): the kernel
     spreads connections over them, whichever process has them, so a new process can take over from an
-    old one. A port 0 becomes the one that was found, so that the next call listens there, too. What
-    an earlier process left at an ipc path is removed. Accepted sockets send without delay
-    (TCP_NODELAY). Returns CKV_ERROR_PORT_IN_USE, CKV_ERROR_HOST (not an address of this machine),
-    CKV_ERROR_PERMISSION, CKV_ERROR_NO_FILE (the directory of an ipc path), CKV_ERROR_IO.  */
+    old one. A port 0 becomes the one that was found, so that the next call listens there, too. A
+    socket that an earlier process left at an ipc path is removed; a file of another kind is not
+    (CKV_ERROR_NO_SOCKET). Accepted sockets send without delay (TCP_NODELAY). Returns
+    CKV_ERROR_PORT_IN_USE, CKV_ERROR_HOST (not an address of this machine), CKV_ERROR_PERMISSION, CKV_ERROR_NO_FILE (the directory of an ipc path), CKV_ERROR_IO.  */
 int ckv_endpoint_listen(struct ckv_endpoint *self, int *fd);
 
 /*  Removes the path of an ipc endpoint that was listened on.  */

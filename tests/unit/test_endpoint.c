@@ -137,6 +137,28 @@ static void a_unix_socket_is_taken_over_only_from_the_dead(void **state)
     assert_int_equal(rmdir(directory), 0);
 }
 
+/*  It may be somebody's only copy of a secret key.  */
+static void a_file_that_is_no_socket_is_not_replaced(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/curvekv-endpoint-XXXXXX", text[100], link[100];
+    assert_non_null(mkdtemp(directory));
+    snprintf(text, sizeof(text), "ipc://%s/self.cert", directory);
+    snprintf(link, sizeof(link), "ipc://%s/link", directory);
+    FILE *file = fopen(text + 6, "w");
+    assert_non_null(file);
+    fclose(file);
+    assert_int_equal(symlink("self.cert", link + 6), 0);
+    struct ckv_endpoint self = endpoint_of(text), by_link = endpoint_of(link);
+    int fd;
+    assert_int_equal(ckv_endpoint_listen(&self, &fd), CKV_ERROR_NO_SOCKET);
+    assert_int_equal(ckv_endpoint_listen(&by_link, &fd), CKV_ERROR_NO_SOCKET);
+    ckv_endpoint_remove(&self);
+    assert_int_equal(unlink(text + 6), 0);
+    assert_int_equal(unlink(link + 6), 0);
+    assert_int_equal(rmdir(directory), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +167,7 @@ int main(void)
         cmocka_unit_test(a_free_port_is_found_and_may_be_shared),
         cmocka_unit_test(nobody_listens_where_nobody_listens),
         cmocka_unit_test(a_unix_socket_is_taken_over_only_from_the_dead),
+        cmocka_unit_test(a_file_that_is_no_socket_is_not_replaced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
