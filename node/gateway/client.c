@@ -1,4 +1,5 @@
 /*  client: a client that has shown who it is, from its INITIATE to its end.  */
+#include "core/properties.h"
 #include "node/gateway/introduction.h"
 #include "node/gateway/parts.h"
 
@@ -25,6 +26,7 @@ struct ckv_client {
     struct ckv_loop *loop;
     struct ckv_client_list *list;
     struct ckv_client *previous, *next;
+    struct ckv_member *member; /* of the shared connection; NULL: it has one of its own */
     uint64_t deadline;
     uint8_t *first; /* greeting and READY for the backend, until it has answered */
     size_t first_size;
@@ -33,6 +35,7 @@ struct ckv_client {
     uint8_t quiet_ticks;
     bool is_reached; /* the backend is connected */
     bool has_sent;   /* the client, at least one frame */
+    bool is_req;
 };
 
 /* ---- lists ---- */
@@ -73,6 +76,7 @@ static void destroy(struct ckv_client *self)
 {
     ckv_count_add(&self->loop->counts.ended, 1);
     delist(self);
+    ckv_member_leave(&self->member);
     ckv_curve_server_wipe(&self->curve);
     free(self->first);
     free(self);
@@ -89,6 +93,7 @@ static void close_both(struct ckv_client *self, enum ckv_verdict verdict)
         move(self, &self->loop->timed);
     }
     self->state = FINISHING;
+    ckv_member_leave(&self->member);
     ckv_stream_close(&self->relay.outer);
     ckv_stream_close(&self->relay.inner);
 }
@@ -100,6 +105,7 @@ static void close_both(struct ckv_client *self, enum ckv_verdict verdict)
 static void finish(struct ckv_client *self, struct ckv_stream *stream)
 {
     self->state = FINISHING;
+    ckv_member_leave(&self->member);
     self->deadline = uv_now(&self->loop->uv) + FINISH_MS;
     move(self, &self->loop->timed);
     ckv_stream_finish(stream);
@@ -132,15 +138,26 @@ static int on_outer_frame(void *argument, uint8_t flags, uint8_t *body, size_t s
     struct ckv_client *self = argument;
     self->quiet_ticks = 0;
     self->has_sent = true;
-    return self->state == RELAYING ? ckv_relay_inwards(&self->relay, flags, body, size)
-                                   : CKV_ERROR_CURVE;
+    if (self->state != RELAYING)
+        return CKV_ERROR_CURVE;
+    return self->member ? ckv_member_inwards(self->member, flags, body, size)
+                        : ckv_relay_inwards(&self->relay, flags, body, size);
+}
+
+static bool on_outer_wanted(void *argument)
+{
+    struct ckv_client *self = argument;
+    return !self->member || ckv_member_wanted(self->member);
 }
 
 static void on_outer_ended(void *argument, int why)
 {
     struct ckv_client *self = argument;
     (void)why;
-    end(self, &self->relay.outer, &self->relay.inner, CKV_REFUSED_LEFT);
+    if (self->member)
+        close_both(self, CKV_REFUSED_LEFT);
+    else
+        end(self, &self->relay.outer, &self->relay.inner, CKV_REFUSED_LEFT);
 }
 
 static void on_drained(void *argument)
@@ -150,6 +167,7 @@ static void on_drained(void *argument)
 
 static const struct ckv_stream_events outer_events = {
     .frame = on_outer_frame,
+    .wanted = on_outer_wanted,
     .drained = on_drained,
     .ended = on_outer_ended,
     .closed = on_closed,
@@ -172,8 +190,8 @@ static int put_command(struct ckv_client *self, const void *command, size_t size
     return rc == CKV_OK ? ckv_stream_put(&self->relay.outer, command, size) : rc;
 }
 
-/*  The backend is ready: so is the client, and frames go both ways.  */
-static int connect_both(struct ckv_client *self, struct ckv_octets metadata)
+/*  The backend is ready: so is the client.  */
+static int make_ready(struct ckv_client *self, struct ckv_octets metadata)
 {
     uint8_t ready[CKV_CURVE_READY_MAX];
     int rc = ckv_curve_server_ready(&self->curve, metadata, ready);
@@ -183,10 +201,19 @@ static int connect_both(struct ckv_client *self, struct ckv_octets metadata)
         return rc;
     free(self->first);
     self->first = NULL;
-    self->relay.inner_subscribes = ckv_relay_subscribes(metadata);
     self->state = RELAYING;
     move(self, &self->loop->relaying);
     ckv_count_add(&self->loop->counts.handshakes, 1);
+    return CKV_OK;
+}
+
+/*  Frames go both ways.  */
+static int connect_both(struct ckv_client *self, struct ckv_octets metadata)
+{
+    int rc = make_ready(self, metadata);
+    if (rc != CKV_OK)
+        return rc;
+    self->relay.inner_subscribes = ckv_relay_subscribes(metadata);
     ckv_stream_pair(&self->relay.outer, &self->relay.inner);
     ckv_stream_read(&self->relay.outer, true);
     return CKV_OK;
@@ -312,12 +339,6 @@ static void reach_in_turn(struct ckv_client *self)
         uv_timer_start(&loop->queue, on_queue, QUEUE_MS, 0);
 }
 
-void ckv_clients_open(struct ckv_loop *loop)
-{
-    uv_timer_init(&loop->uv, &loop->queue);
-    loop->queue.data = loop;
-}
-
 /*  Greeting and READY go at once: the backend's greeting could not change them.  */
 static int write_first(struct ckv_client *self, const struct ckv_client_start *start)
 {
@@ -335,11 +356,147 @@ static int write_first(struct ckv_client *self, const struct ckv_client_start *s
     return CKV_OK;
 }
 
+/* ---- the shared connection ---- */
+
+/*  Whether a client with the properties METADATA may share a connection: its messages come one by one,
+    and what it gets is for it alone.  */
+static bool may_share(struct ckv_octets metadata, bool *is_req)
+{
+    struct ckv_octets type;
+    if (ckv_properties_get(metadata, "Socket-Type", &type) != 1)
+        return false;
+    *is_req = ckv_octets_equal(type, ckv_octets_text("REQ"));
+    return *is_req || ckv_octets_equal(type, ckv_octets_text("DEALER"));
+}
+
+static void join(struct ckv_client *self)
+{
+    int rc = make_ready(self, ckv_shared_metadata(self->loop->shared));
+    if (rc == CKV_OK)
+        rc = ckv_stream_flush(&self->relay.outer);
+    if (rc == CKV_OK)
+        ckv_stream_read(&self->relay.outer, true);
+    else
+        self->deadline = 0;
+}
+
+/*  Joins the shared connection or reaches for the backend itself, if that can be told by now.  */
+static void join_or_reach(struct ckv_client *self)
+{
+    struct ckv_loop *loop = self->loop;
+    switch (ckv_shared_answer(loop->shared, self->is_req)) {
+    case CKV_SHARED_UNKNOWN:
+        if (!loop->joining.first)
+            ckv_shared_want(loop->shared);
+        move(self, &loop->joining);
+        break;
+    case CKV_SHARED_TAKES:
+        join(self);
+        break;
+    case CKV_SHARED_OWN:
+        ckv_member_leave(&self->member);
+        move(self, &loop->timed);
+        reach_in_turn(self);
+        break;
+    case CKV_SHARED_NEITHER:
+        self->deadline = 0;
+    }
+}
+
+/*  Calls STEP for each client in LIST now; it may move them behind the last.  */
+static void for_each(struct ckv_client_list *list, void (*step)(struct ckv_client *))
+{
+    struct ckv_client *next, *last = list->last;
+    for (struct ckv_client *client = list->first; client; client = next) {
+        next = client == last ? NULL : client->next;
+        step(client);
+    }
+}
+
+static void on_shared_told(void *argument)
+{
+    struct ckv_loop *loop = argument;
+    for_each(&loop->joining, join_or_reach);
+}
+
+static void on_shared_refused(void *argument, struct ckv_octets data)
+{
+    struct ckv_loop *loop = argument;
+    struct ckv_client *next;
+    for (struct ckv_client *client = loop->joining.first; client; client = next) {
+        next = client->next;
+        (void)pass_on_error(client, data);
+    }
+}
+
+static void finish_member(struct ckv_client *self)
+{
+    if (self->member)
+        finish(self, &self->relay.outer);
+}
+
+static void on_shared_down(void *argument)
+{
+    struct ckv_loop *loop = argument;
+    for_each(&loop->relaying, finish_member);
+}
+
+static void on_silent(void *argument)
+{
+    close_both(argument, CKV_REFUSED_LEFT);
+}
+
+static int open_shared(struct ckv_loop *loop)
+{
+    static const struct ckv_shared_events events = {
+        .told = on_shared_told,
+        .refused = on_shared_refused,
+        .down = on_shared_down,
+        .silent = on_silent,
+    };
+    struct ckv_shared_options options = {
+        .backend = &loop->options->backend,
+        .uv = &loop->uv,
+        .room = loop->room,
+        .max_message = loop->options->max_message,
+        .loop = loop->number,
+        .is_only_loop = loop->options->loops == 1,
+        .events = &events,
+        .argument = loop,
+        .counts = &loop->counts.shared,
+    };
+    return ckv_shared_new(&loop->shared, &options);
+}
+
+/* ---- beginning ---- */
+
+int ckv_clients_open(struct ckv_loop *loop)
+{
+    uv_timer_init(&loop->uv, &loop->queue);
+    loop->queue.data = loop;
+    return loop->options->shares_backend ? open_shared(loop) : CKV_OK;
+}
+
 static int open_outer(struct ckv_client *self, int fd)
 {
     size_t max = CKV_RELAY_OUTER_MAX(self->loop->options->max_message);
     return ckv_stream_open(&self->relay.outer, &self->loop->uv, self->loop->room, fd, false,
                            &outer_events, self, max);
+}
+
+/*  What it takes to the backend: a place in the shared connection, or words of its own for a
+    connection of its own; both while it is not known which.  */
+static int prepare(struct ckv_client *self, const struct ckv_client_start *start)
+{
+    struct ckv_shared *shared = self->loop->shared;
+    bool shares = shared && may_share(start->metadata, &self->is_req);
+    int rc = CKV_OK;
+    if (!shares || ckv_shared_answer(shared, self->is_req) != CKV_SHARED_TAKES)
+        rc = write_first(self, start);
+    if (rc == CKV_OK && shares)
+        rc = ckv_member_new(&self->member, shared, &self->relay, start->certificate->storage_key,
+                            self);
+    return rc;
 }
 
 int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start)
@@ -348,10 +505,11 @@ int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start
     if (!self)
         return CKV_ERROR_MEMORY;
     self->loop = loop;
-    int rc = write_first(self, start);
+    int rc = prepare(self, start);
     if (rc == CKV_OK)
         rc = open_outer(self, start->fd);
     if (rc != CKV_OK) {
+        ckv_member_leave(&self->member);
         free(self->first);
         free(self);
         return rc;
@@ -365,7 +523,10 @@ int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start
     self->deadline = uv_now(&loop->uv) + loop->options->handshake_ms;
     enlist(self, &loop->timed);
     ckv_count_add(&loop->counts.began, 1);
-    reach_in_turn(self);
+    if (self->member)
+        join_or_reach(self);
+    else
+        reach_in_turn(self);
     return CKV_OK;
 }
 
@@ -386,7 +547,9 @@ static void tick_draining(struct ckv_client *self, uint64_t now)
     (void)now;
     bool blocked =
         ckv_stream_is_blocked(&self->relay.outer) || ckv_stream_is_blocked(&self->relay.inner);
-    if (!blocked && ++self->quiet_ticks >= QUIET_TICKS) {
+    if (self->member && ckv_member_has_moved(self->member))
+        self->quiet_ticks = 0;
+    else if (!blocked && ++self->quiet_ticks >= QUIET_TICKS) {
         ckv_stream_finish(&self->relay.inner);
         finish(self, &self->relay.outer);
     }
@@ -402,17 +565,35 @@ static void tick_list(struct ckv_client_list *list, void (*tick)(struct ckv_clie
     }
 }
 
+static bool has_clients(const struct ckv_loop *loop)
+{
+    return loop->timed.first || loop->queued.first || loop->joining.first || loop->relaying.first;
+}
+
+/*  While the gateway drains, the shared connection stays for as long as there are clients.  */
+static void tick_shared(struct ckv_loop *loop, uint64_t now)
+{
+    if (loop->joining.first)
+        ckv_shared_want(loop->shared);
+    ckv_shared_tick(loop->shared, now);
+    if (loop->drained_by && !has_clients(loop))
+        ckv_shared_finish(loop->shared);
+}
+
 void ckv_clients_tick(struct ckv_loop *loop, uint64_t now)
 {
     tick_list(&loop->queued, tick_timed, now);
+    tick_list(&loop->joining, tick_timed, now);
     tick_list(&loop->timed, tick_timed, now);
     if (loop->drained_by)
         tick_list(&loop->relaying, tick_draining, now);
+    if (loop->shared)
+        tick_shared(loop, now);
 }
 
 bool ckv_clients_any(const struct ckv_loop *loop)
 {
-    return loop->timed.first || loop->queued.first || loop->relaying.first;
+    return has_clients(loop) || (loop->shared && ckv_shared_is_open(loop->shared));
 }
 
 static void end_at_once(struct ckv_client *self, uint64_t now)
@@ -424,6 +605,9 @@ static void end_at_once(struct ckv_client *self, uint64_t now)
 void ckv_clients_end(struct ckv_loop *loop)
 {
     tick_list(&loop->queued, end_at_once, 0);
+    tick_list(&loop->joining, end_at_once, 0);
     tick_list(&loop->relaying, end_at_once, 0);
     tick_list(&loop->timed, end_at_once, 0);
+    if (loop->shared)
+        ckv_shared_close(loop->shared);
 }

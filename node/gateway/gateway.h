@@ -2,7 +2,8 @@
     the cluster's clients.
 
         client  --CURVE-->  gateway  --NULL-->  backend
-                            one connection to the backend for each client
+                            one connection to the backend for each client; or, if so
+                            wanted, one for all DEALER and REQ (node/gateway/shared.h)
 
     A connection goes through
 
@@ -41,7 +42,8 @@ struct ckv_gateway_options {
     uint32_t max_pending;  /* handshakes, in all */
     uint32_t per_address;  /* handshakes from one address that have proved nothing */
     uint64_t handshake_ms; /* for each of its steps; up to a minute: cookie keys live no longer */
-    size_t max_message;    /* octets of a frame */
+    size_t max_message;    /* octets of a frame; of a message of those who share a connection */
+    bool shares_backend;   /* DEALER and REQ clients of a loop share a connection to the backend */
 };
 
 /*  Sets all but endpoints, store and key to what a command line without options means. Cores of this
@@ -72,6 +74,9 @@ struct ckv_gateway_totals {
     uint64_t curve_operations;
     uint64_t refused[CKV_VERDICTS]; /* by verdict */
     uint64_t frames_in, frames_out, octets_in, octets_out;
+    bool shares_backend;
+    uint64_t shared;  /* clients that share a connection to the backend, now */
+    uint64_t dropped; /* messages of the backend for clients that had gone or did not read */
 };
 
 /*  Any thread.  */
