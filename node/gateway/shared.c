@@ -59,6 +59,7 @@ struct ckv_shared {
     uint32_t ttl_ms;
     uint8_t state, backend;
     bool is_in_message; /* its first part has come */
+    bool is_introduced; /* our READY was sent */
     bool is_closing;    /* the stream's memory is not ours again yet */
     bool has_complained;
 };
@@ -365,6 +366,25 @@ static void complain(struct ckv_shared *self)
     self->has_complained = true;
 }
 
+/*  Says that we are a DEALER. The backend speaks first, or has had its time: libzmq, when it finds a
+    type that does not go with its own, closes without having said what that is.  */
+static int introduce(struct ckv_shared *self)
+{
+    uint8_t ready[64], properties[32];
+    size_t size = 0, properties_size = 0;
+    if (self->is_introduced)
+        return CKV_OK;
+    self->is_introduced = true;
+    int rc = ckv_properties_put(properties, sizeof(properties), &properties_size,
+                                ckv_octets_text("Socket-Type"), ckv_octets_text("DEALER"));
+    if (rc == CKV_OK)
+        rc = ckv_zmtp_command_put(ready, sizeof(ready), &size, "READY",
+                                  ckv_octets(properties, properties_size));
+    if (rc == CKV_OK)
+        rc = ckv_stream_put(&self->stream, ready, size);
+    return rc == CKV_OK ? ckv_stream_flush(&self->stream) : rc;
+}
+
 /*  The backend has said what it is.  */
 static int meet_backend(struct ckv_shared *self, struct ckv_octets metadata)
 {
@@ -372,6 +392,8 @@ static int meet_backend(struct ckv_shared *self, struct ckv_octets metadata)
     bool fits =
         self->backend == ROUTER_OR_REP || (self->backend == DEALER && self->options.is_only_loop);
     int rc = keep_metadata(self, metadata);
+    if (rc == CKV_OK && fits)
+        rc = introduce(self);
     if (rc != CKV_OK)
         return rc;
     if (self->backend == DEALER && !fits)
@@ -438,19 +460,11 @@ static const struct ckv_stream_events events = {
     .closed = on_closed,
 };
 
-/*  Greeting and READY go at once: the backend's greeting could not change them.  */
-static int put_first(struct ckv_stream *stream)
+static int put_greeting(struct ckv_stream *stream)
 {
-    uint8_t first[CKV_ZMTP_GREETING_SIZE + 64], properties[32];
-    size_t size = CKV_ZMTP_GREETING_SIZE, properties_size = 0;
-    ckv_zmtp_greeting_write((struct ckv_zmtp_greeting_octets *)first, "NULL", false);
-    int rc = ckv_properties_put(properties, sizeof(properties), &properties_size,
-                                ckv_octets_text("Socket-Type"), ckv_octets_text("DEALER"));
-    if (rc == CKV_OK)
-        rc = ckv_zmtp_command_put(first, sizeof(first), &size, "READY",
-                                  ckv_octets(properties, properties_size));
-    if (rc == CKV_OK)
-        rc = ckv_stream_put(stream, first, size);
+    struct ckv_zmtp_greeting_octets greeting;
+    ckv_zmtp_greeting_write(&greeting, "NULL", false);
+    int rc = ckv_stream_put(stream, &greeting, sizeof(greeting));
     return rc == CKV_OK ? ckv_stream_flush(stream) : rc;
 }
 
@@ -463,11 +477,11 @@ int ckv_shared_open(struct ckv_shared *self, int fd, bool connecting)
     self->is_closing = true; /* until its callback closed */
     self->state = REACHING;
     self->to = NULL;
-    self->is_in_message = false;
+    self->is_in_message = self->is_introduced = false;
     self->ttl_ms = 0;
     ckv_stream_expect_greeting(&self->stream);
     ckv_stream_read(&self->stream, true);
-    if (put_first(&self->stream) != CKV_OK)
+    if (put_greeting(&self->stream) != CKV_OK)
         ckv_shared_close(self);
     return CKV_OK;
 }
@@ -529,6 +543,8 @@ void ckv_shared_tick(struct ckv_shared *self, uint64_t now)
         if (!member->links[PAUSED].is_in && is_silent(now, member->heard, member->ttl_ms))
             self->options.events->silent(member->argument);
     }
+    if (self->state == REACHING)
+        (void)introduce(self);
     if (self->state == UP && is_silent(now, self->heard, self->ttl_ms))
         on_ended(self, CKV_ERROR_TIMEOUT);
 }

@@ -5,6 +5,7 @@
     dealer = gateway.client(zmq.DEALER, gateway.register())
 """
 import re
+import threading
 
 import zmq
 
@@ -94,6 +95,37 @@ class Gateway:
     def refused(self, **counts):
         """Waits until refusals have come to COUNTS, and no others."""
         until(lambda: self.counts()["refused"] == counts, f"{counts}: {self.counts()}", SECONDS)
+
+
+class RawBackend:
+    """A backend that does what libzmq never does."""
+
+    def __init__(self, gateway, behave):
+        path = gateway.backend_endpoint[len("ipc://"):]
+        if os.path.exists(path):
+            os.unlink(path)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen(100)
+        self.connections = []
+        self.behave = behave
+        threading.Thread(target=self.accept, daemon=True).start()
+        gateway.place.at_end.append(self.listener.close)
+
+    def accept(self):
+        while True:
+            try:
+                connection = self.listener.accept()[0]
+            except OSError:
+                return
+            self.connections.append(connection)
+            self.behave(connection)
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
 
 
 def silent(made, ms=300):
