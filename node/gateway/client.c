@@ -70,13 +70,23 @@ static void move(struct ckv_client *self, struct ckv_client_list *list)
     enlist(self, list);
 }
 
+/*  Calls STEP for each client that is in LIST now; it may move them behind the last.  */
+static void for_each(struct ckv_client_list *list, void (*step)(struct ckv_client *, uint64_t),
+                     uint64_t now)
+{
+    struct ckv_client *next, *last = list->last;
+    for (struct ckv_client *client = list->first; client; client = next) {
+        next = client == last ? NULL : client->next;
+        step(client, now);
+    }
+}
+
 /* ---- ending ---- */
 
 static void destroy(struct ckv_client *self)
 {
     ckv_count_add(&self->loop->counts.ended, 1);
     delist(self);
-    ckv_member_leave(&self->member);
     ckv_curve_server_wipe(&self->curve);
     free(self->first);
     free(self);
@@ -371,13 +381,12 @@ static bool may_share(struct ckv_octets metadata, bool *is_req)
 
 static void join(struct ckv_client *self)
 {
-    int rc = make_ready(self, ckv_shared_metadata(self->loop->shared));
-    if (rc == CKV_OK)
-        rc = ckv_stream_flush(&self->relay.outer);
-    if (rc == CKV_OK)
-        ckv_stream_read(&self->relay.outer, true);
-    else
+    if (make_ready(self, ckv_shared_metadata(self->loop->shared)) != CKV_OK) {
         self->deadline = 0;
+        return;
+    }
+    (void)ckv_stream_flush(&self->relay.outer);
+    ckv_stream_read(&self->relay.outer, true);
 }
 
 /*  Joins the shared connection or reaches for the backend itself, if that can be told by now.  */
@@ -403,20 +412,16 @@ static void join_or_reach(struct ckv_client *self)
     }
 }
 
-/*  Calls STEP for each client in LIST now; it may move them behind the last.  */
-static void for_each(struct ckv_client_list *list, void (*step)(struct ckv_client *))
+static void go_on(struct ckv_client *self, uint64_t now)
 {
-    struct ckv_client *next, *last = list->last;
-    for (struct ckv_client *client = list->first; client; client = next) {
-        next = client == last ? NULL : client->next;
-        step(client);
-    }
+    (void)now;
+    join_or_reach(self);
 }
 
 static void on_shared_told(void *argument)
 {
     struct ckv_loop *loop = argument;
-    for_each(&loop->joining, join_or_reach);
+    for_each(&loop->joining, go_on, 0);
 }
 
 static void on_shared_refused(void *argument, struct ckv_octets data)
@@ -429,8 +434,9 @@ static void on_shared_refused(void *argument, struct ckv_octets data)
     }
 }
 
-static void finish_member(struct ckv_client *self)
+static void finish_member(struct ckv_client *self, uint64_t now)
 {
+    (void)now;
     if (self->member)
         finish(self, &self->relay.outer);
 }
@@ -438,7 +444,7 @@ static void finish_member(struct ckv_client *self)
 static void on_shared_down(void *argument)
 {
     struct ckv_loop *loop = argument;
-    for_each(&loop->relaying, finish_member);
+    for_each(&loop->relaying, finish_member, 0);
 }
 
 static void on_silent(void *argument)
@@ -555,16 +561,6 @@ static void tick_draining(struct ckv_client *self, uint64_t now)
     }
 }
 
-static void tick_list(struct ckv_client_list *list, void (*tick)(struct ckv_client *, uint64_t),
-                      uint64_t now)
-{
-    struct ckv_client *next, *last = list->last;
-    for (struct ckv_client *client = list->first; client; client = next) {
-        next = client == last ? NULL : client->next; /* some are moved behind the last */
-        tick(client, now);
-    }
-}
-
 static bool has_clients(const struct ckv_loop *loop)
 {
     return loop->timed.first || loop->queued.first || loop->joining.first || loop->relaying.first;
@@ -582,11 +578,11 @@ static void tick_shared(struct ckv_loop *loop, uint64_t now)
 
 void ckv_clients_tick(struct ckv_loop *loop, uint64_t now)
 {
-    tick_list(&loop->queued, tick_timed, now);
-    tick_list(&loop->joining, tick_timed, now);
-    tick_list(&loop->timed, tick_timed, now);
+    for_each(&loop->queued, tick_timed, now);
+    for_each(&loop->joining, tick_timed, now);
+    for_each(&loop->timed, tick_timed, now);
     if (loop->drained_by)
-        tick_list(&loop->relaying, tick_draining, now);
+        for_each(&loop->relaying, tick_draining, now);
     if (loop->shared)
         tick_shared(loop, now);
 }
@@ -604,10 +600,10 @@ static void end_at_once(struct ckv_client *self, uint64_t now)
 
 void ckv_clients_end(struct ckv_loop *loop)
 {
-    tick_list(&loop->queued, end_at_once, 0);
-    tick_list(&loop->joining, end_at_once, 0);
-    tick_list(&loop->relaying, end_at_once, 0);
-    tick_list(&loop->timed, end_at_once, 0);
+    for_each(&loop->queued, end_at_once, 0);
+    for_each(&loop->joining, end_at_once, 0);
+    for_each(&loop->relaying, end_at_once, 0);
+    for_each(&loop->timed, end_at_once, 0);
     if (loop->shared)
         ckv_shared_close(loop->shared);
 }

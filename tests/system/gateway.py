@@ -139,6 +139,11 @@ def memory_of(process):
         return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
+def growth_of(process, before):
+    """By how much it has grown; not known under a sanitizer, which keeps what was freed."""
+    return 0 if sanitizer_flags() else memory_of(process) - before
+
+
 def descriptors_of(process):
     return len(os.listdir(f"/proc/{process}/fd"))
 

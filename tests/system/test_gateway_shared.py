@@ -323,7 +323,7 @@ def a_client_that_does_not_read_stops_nobody_and_loses_whole_messages_only(place
         equal(quick.recv_multipart(), [b"%d" % i])
     dropped = gateway.counts()["dropped"]
     true(0 < dropped < count, dropped)
-    true(memory_of(gateway.server_process) - before < 4 << 20)
+    true(growth_of(gateway.server_process, before) < 4 << 20)
     got = read_messages(slow)
     numbers = [int(message[0]) for message in got]
     equal([[len(part) for part in message[1:3]] + [int(message[3])] for message in got],
@@ -353,7 +353,7 @@ def a_backend_that_stalls_holds_its_clients_back_in_bounded_memory_and_loses_not
                 sent[i] += 1
                 moving_until = time.monotonic() + 1
     true(sum(sent) < bound, "the gateway takes all that nobody reads")
-    grown = memory_of(gateway.server_process) - before
+    grown = growth_of(gateway.server_process, before)
     true(grown < 4 << 20, f"{sent} messages, {grown} octets more")
     got = [[] for _ in dealers]
     for _ in range(sum(sent)):
@@ -486,7 +486,7 @@ def a_client_that_pings_and_does_not_read_takes_no_memory(place):
         peer.send_raw(b"".join(frame(peer.client.seal(ping(0, b"x" * 16), COMMAND))
                                for _ in range(1000)))
     until(lambda: gateway.counts()["frames_in"] >= 300000, "all are heard", SECONDS)
-    true(memory_of(gateway.server_process) - before < 4 << 20)
+    true(growth_of(gateway.server_process, before) < 4 << 20)
 
 
 # ---- the backend ----
