@@ -332,22 +332,23 @@ static unsigned idle_clients(void)
     return limit.rlim_max < 2 * IDLE + SPARE ? (unsigned)(limit.rlim_max - SPARE) / 2 : IDLE;
 }
 
-static void bench_idle(struct place *place, unsigned count)
+static void bench_idle(struct place *place, const struct server *server, const char *mode,
+                       unsigned count)
 {
     struct crowd_plan plan = { .kind = CROWD_STAYS,
-                               .to = place->gateway.address,
+                               .to = server->address,
                                .clients = place->clients,
                                .client_count = CLIENTS,
                                .callers = count,
                                .width = CALLERS,
                                .calls = count };
     struct crowd crowd;
-    double before = memory_of(place->gateway.process);
+    double before = memory_of(server->process);
     call(&plan, &crowd);
-    double each = (memory_of(place->gateway.process) - before) / count;
+    double each = (memory_of(server->process) - before) / count;
     tell("%u clients came in %.2f s", count, crowd.seconds);
     crowd_go(&crowd);
-    row(cell("memory of the gateway a client, %s idle ones", grouped(count).text).text,
+    row(cell("memory of the gateway a client, %s idle ones%s", grouped(count).text, mode).text,
         cell("%s octets", grouped(each).text).text, no_target, no_target, "≤ 8,192",
         met(each <= 8192));
 }
@@ -379,7 +380,8 @@ static void bench(const struct options *options)
     bench_costs(&place, options->rounds);
     bench_flood(&place, options->rounds);
     bench_at_once(&place, options->rounds);
-    bench_idle(&place, idle);
+    bench_idle(&place, &place.gateway, "", idle);
+    bench_idle(&place, &place.shared, ", --backend-mode shared", idle);
     close_place(&place);
 }
 

@@ -12,7 +12,8 @@
         WELCOME     with the server key pair of the client's certificate: its own, or the cluster's
                     default one; a stock HELLO gets the default one, in its turn (node/gateway/share.h)
         INITIATE    opened; the client key is compared with the certificate's
-        backend     connected, and told who comes (node/gateway/introduction.h)
+        backend     connected, and told who comes (node/gateway/introduction.h); or the one that is
+                    shared, at once
         READY       of the backend, on to the client; an ERROR of it, too
         messages    relayed (node/relay/relay.h), until either side closes
 

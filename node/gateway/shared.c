@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { NO_INDEX = UINT32_MAX, SLOTS_FIRST = 64 };
+enum { NO_INDEX = UINT32_MAX, SLOTS_FIRST = 64, RESUMED_AT_ONCE = 64 };
 
 enum state {
     CLOSED,
@@ -206,25 +206,28 @@ static bool is_silent(uint64_t now, uint64_t heard, uint32_t ttl_ms)
 
 /* ---- inwards ---- */
 
-bool ckv_member_wanted(struct ckv_member *self)
-{
-    self->heard = uv_now(self->shared->options.uv);
-    if (!ckv_stream_is_blocked(&self->shared->stream))
-        return true;
-    ckv_stream_read(&self->relay->outer, false);
-    enlist(self, PAUSED);
-    return false;
-}
-
-/*  The backend reads again.  */
-static void resume(struct ckv_shared *self)
+/*  The backend reads again: some of those who wait go on, and others after them. All at once would be
+    all back here after the first few.  */
+static void resume(struct ckv_shared *self, unsigned count)
 {
     struct ckv_member *member;
-    while ((member = self->lists[PAUSED].first)) {
+    while (count-- > 0 && (member = self->lists[PAUSED].first)) {
         delist(member, PAUSED);
         member->heard = uv_now(self->options.uv);
         ckv_stream_read(&member->relay->outer, true);
     }
+}
+
+bool ckv_member_wanted(struct ckv_member *self)
+{
+    self->heard = uv_now(self->shared->options.uv);
+    if (!ckv_stream_is_blocked(&self->shared->stream)) {
+        resume(self->shared, 1);
+        return true;
+    }
+    ckv_stream_read(&self->relay->outer, false);
+    enlist(self, PAUSED);
+    return false;
 }
 
 /*  Whether its client takes what is sent to it, or lets it pile up.  */
@@ -431,7 +434,7 @@ static int on_frame(void *argument, uint8_t flags, uint8_t *body, size_t size)
 
 static void on_drained(void *argument)
 {
-    resume(argument);
+    resume(argument, RESUMED_AT_ONCE);
 }
 
 static void on_ended(void *argument, int why)
@@ -543,6 +546,8 @@ void ckv_shared_tick(struct ckv_shared *self, uint64_t now)
         if (!member->links[PAUSED].is_in && is_silent(now, member->heard, member->ttl_ms))
             self->options.events->silent(member->argument);
     }
+    if (!ckv_stream_is_blocked(&self->stream))
+        resume(self, RESUMED_AT_ONCE); /* in case those who were to go on have left instead */
     if (self->state == REACHING)
         (void)introduce(self);
     if (self->state == UP && is_silent(now, self->heard, self->ttl_ms))

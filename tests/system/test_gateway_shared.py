@@ -338,7 +338,7 @@ def a_backend_that_stalls_holds_its_clients_back_in_bounded_memory_and_loses_not
     gateway = shared(place, "--key-rate", "0", loops=1)
     router = gateway.backend(zmq.ROUTER, rcvhwm=1)
     identity = gateway.register()
-    dealers = [gateway.client(zmq.DEALER, identity, sndhwm=1) for _ in range(50)]
+    dealers = [gateway.client(zmq.DEALER, identity, sndhwm=1, sndbuf=65536) for _ in range(150)]
     for i, dealer in enumerate(dealers):
         dealer.send_multipart([b"%d" % i, b"here"])
     for _ in dealers:
@@ -571,6 +571,47 @@ def a_backend_that_says_nonsense_ends_its_clients_in_good_order(place):
         router = gateway.backend(zmq.ROUTER)
         answers(gateway.client(zmq.DEALER, gateway.register("next")), router)
         gateway.node.stop()
+
+
+def hear(connection):
+    """The parts of the next message that comes to a raw backend."""
+    def read_all(size):
+        octets = b""
+        while len(octets) < size:
+            octets += connection.recv(size - len(octets))
+        return octets
+    parts, more = [], True
+    while more:
+        flags, size = read_all(2)
+        body = read_all(size)
+        if not flags & COMMAND:
+            parts.append(body)
+            more = flags & MORE
+    return parts
+
+
+@test
+def a_backend_that_breaks_off_in_a_message_leaves_nothing_of_it_to_the_next(place):
+    gateway = shared(place, loops=1)
+
+    def behave(connection):
+        answering()(connection)
+        connection.settimeout(SECONDS)
+        connection.recv(64, socket.MSG_WAITALL)
+        client, text = hear(connection)
+        connection.sendall(frame(client, MORE) + frame(b"half", MORE))
+        if text == b"break off":
+            connection.close()
+        else:
+            connection.sendall(frame(b"whole") + frame(client, MORE) + frame(text))
+    RawBackend(gateway, behave)
+    first = Peer(gateway.endpoint).handshake(gateway.dedicated())
+    first.send(b"break off")
+    equal(first.receive(), (MORE, b"half"))
+    true(first.is_closed(5))
+    second = Peer(gateway.endpoint).handshake(gateway.dedicated("second"))
+    second.send(b"go on")
+    equal([second.receive() for _ in range(3)], [(MORE, b"half"), (0, b"whole"), (0, b"go on")])
 
 
 @test
