@@ -37,10 +37,10 @@ struct ckv_loop_counts {
 
 struct ckv_loop {
     const struct ckv_gateway_options *options;
-    uint8_t number;
     struct ckv_admission *admission; /* of all loops */
     struct ckv_kv_txn *txn;
     bool has_resolved; /* since the last tick: the snapshot is fresh */
+    uint8_t number;    /* of the loop */
     pthread_t thread;
     bool has_thread;
 

@@ -544,9 +544,9 @@ def a_backend_that_is_killed_takes_its_clients_along_and_they_come_back(place):
         for dealer in dealers:
             while dealer.poll(0):
                 dealer.recv_multipart()
+        quiet = Peer(gateway.endpoint).handshake(gateway.dedicated(f"quiet{life}"))
         router.close()
-        until(lambda: gateway.counts()["shared_clients"] == 0 or
-              gateway.counts()["handshakes"] >= 10 * (life + 1), "they end", SECONDS)
+        true(quiet.is_closed(5))
     contains(gateway.log(), "the backend closed it")
 
 
