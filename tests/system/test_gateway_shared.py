@@ -366,18 +366,22 @@ def a_backend_that_stalls_holds_its_clients_back_in_bounded_memory_and_loses_not
     equal(router.recv_multipart()[3], b"and on")
 
 
+def fill(dealer):
+    """Sends until nobody takes more; how many that was."""
+    dealer.sndtimeo, filled = 500, 0
+    try:
+        while True:
+            dealer.send(b"x" * 100000)
+            filled += 1
+    except zmq.Again:
+        return filled
+
+
 @test
 def who_has_left_while_the_backend_stalled_is_heard_all_the_same(place):
     gateway = shared(place, loops=1)
     router = gateway.backend(zmq.ROUTER, rcvhwm=1)
-    filler = gateway.client(zmq.DEALER, gateway.register("filler"), sndhwm=1)
-    filler.sndtimeo, filled = 500, 0
-    try:
-        while True:
-            filler.send(b"x" * 100000)
-            filled += 1
-    except zmq.Again:
-        pass
+    filled = fill(gateway.client(zmq.DEALER, gateway.register("filler"), sndhwm=1))
     peer = Peer(gateway.endpoint).handshake(gateway.dedicated("leaver"))
     peer.send(b"last words")
     peer.close()
@@ -691,6 +695,18 @@ def sigterm_lets_clients_finish_what_is_in_flight(place):
 def a_backend_that_reads_late_gets_what_was_sent_before_sigterm(place):
     gateway = shared(place, beside=True, loops=1)
     router = gateway.backend(zmq.ROUTER, rcvhwm=1)
+    filled = fill(gateway.client(zmq.DEALER, gateway.register(), sndhwm=1))
+    gateway.process.terminate()
+    time.sleep(1.5)
+    for i in range(filled):
+        equal(len(router.recv_multipart()[2]), 100000, i)
+    equal(gateway.process.wait(20), 0)
+
+
+@test
+def what_lies_in_front_of_the_backend_at_sigterm_is_still_there_when_it_reads(place):
+    gateway = shared(place, beside=True, loops=1)
+    router = gateway.backend(zmq.ROUTER, rcvhwm=1)
     dealer = gateway.client(zmq.DEALER, gateway.register())
     for i in range(300):
         dealer.send(b"%d" % i)
@@ -699,6 +715,21 @@ def a_backend_that_reads_late_gets_what_was_sent_before_sigterm(place):
     gateway.process.terminate()
     time.sleep(2)
     equal([int(router.recv_multipart()[2]) for _ in range(1, 300)], list(range(1, 300)))
+    equal(gateway.process.wait(20), 0)
+
+
+@test
+def sigterm_lets_a_client_hear_what_the_backend_is_sending(place):
+    gateway = shared(place, beside=True)
+    router = gateway.backend(zmq.ROUTER)
+    dealer = gateway.client(zmq.DEALER, gateway.register())
+    dealer.send(b"go on")
+    connection, client, _ = router.recv_multipart()
+    gateway.process.terminate()
+    for i in range(20):
+        router.send_multipart([connection, client, b"%d" % i])
+        equal(dealer.recv(), b"%d" % i)
+        time.sleep(0.1)
     equal(gateway.process.wait(20), 0)
 
 
