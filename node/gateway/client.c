@@ -217,9 +217,12 @@ static int make_ready(struct ckv_client *self, struct ckv_octets metadata)
     return CKV_OK;
 }
 
-/*  Frames go both ways.  */
+/*  Frames go both ways. But not where others share a connection to a backend that would deal what is for
+    them to this one, too.  */
 static int connect_both(struct ckv_client *self, struct ckv_octets metadata)
 {
+    if (self->loop->shared && ckv_shared_deals(metadata))
+        return CKV_ERROR_PEER_TYPE;
     int rc = make_ready(self, metadata);
     if (rc != CKV_OK)
         return rc;
@@ -531,6 +534,8 @@ int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start
     ckv_count_add(&loop->counts.began, 1);
     if (self->member)
         join_or_reach(self);
+    else if (loop->shared && ckv_shared_deals(ckv_shared_metadata(loop->shared)))
+        self->deadline = 0;
     else
         reach_in_turn(self);
     return CKV_OK;

@@ -347,6 +347,11 @@ static enum backend kind_of(struct ckv_octets metadata)
     return ckv_octets_equal(type, ckv_octets_text("DEALER")) ? DEALER : OTHER;
 }
 
+bool ckv_shared_deals(struct ckv_octets metadata)
+{
+    return kind_of(metadata) == DEALER;
+}
+
 static int keep_metadata(struct ckv_shared *self, struct ckv_octets metadata)
 {
     if (metadata.size > CKV_CURVE_METADATA_MAX)
@@ -516,6 +521,7 @@ void ckv_shared_close(struct ckv_shared *self)
 {
     self->state = CLOSED;
     self->to = NULL;
+    self->metadata_size = 0;
     ckv_stream_close(&self->stream);
 }
 
@@ -533,9 +539,10 @@ enum ckv_shared_answer ckv_shared_answer(const struct ckv_shared *self, bool is_
 {
     if (self->state != UP && self->state != UNFIT)
         return CKV_SHARED_UNKNOWN;
-    if (self->backend == OTHER || (self->backend == DEALER && is_req))
+    if (self->backend == OTHER)
         return CKV_SHARED_OWN;
-    return self->state == UP ? CKV_SHARED_TAKES : CKV_SHARED_NEITHER;
+    bool takes = self->state == UP && !(self->backend == DEALER && is_req);
+    return takes ? CKV_SHARED_TAKES : CKV_SHARED_NEITHER;
 }
 
 void ckv_shared_tick(struct ckv_shared *self, uint64_t now)

@@ -7,7 +7,7 @@
     (node/gateway/routing_id.h) as the first part of a message, behind its own one for this connection, and
     sends both back in front of its answer. A REP needs to know nothing: a routing id is a part of the
     envelope before the empty part. A DEALER sends its answers to its connections in turn, so it can
-    be served by one loop only.
+    be served by one loop only, and no client has a connection of its own to it.
 
     What that saves is a connection for each client: most of what a handshake costs besides its
     cryptography. What it costs: zmq_msg_gets tells the backend nothing of a client, the routing id does;
@@ -78,8 +78,8 @@ void ckv_shared_destroy(struct ckv_shared **self_p);
 enum ckv_shared_answer {
     CKV_SHARED_UNKNOWN, /* not connected: see ckv_shared_want */
     CKV_SHARED_TAKES,
-    CKV_SHARED_OWN, /* a connection of its own: this backend, or a REQ with it, cannot share one */
-    CKV_SHARED_NEITHER, /* a DEALER behind several loops */
+    CKV_SHARED_OWN,     /* a connection of its own: it is not this one's kind of backend */
+    CKV_SHARED_NEITHER, /* a DEALER behind several loops, or behind a REQ */
 };
 
 /*  Of a REQ, or of a DEALER.  */
@@ -93,8 +93,12 @@ void ckv_shared_want(struct ckv_shared *self);
     then FD stays the caller's.  */
 int ckv_shared_open(struct ckv_shared *self, int fd, bool connecting);
 
-/*  The properties in the backend's READY, while it is connected.  */
+/*  The properties in the backend's READY; none while it is not connected.  */
 struct ckv_octets ckv_shared_metadata(const struct ckv_shared *self);
+
+/*  Whether a backend with these properties deals what it sends to its connections in turn. Beside the
+    shared one there must be no other then: it would get what is for somebody else.  */
+bool ckv_shared_deals(struct ckv_octets metadata);
 
 /*  Goes on with what waits for time.  */
 void ckv_shared_tick(struct ckv_shared *self, uint64_t now);

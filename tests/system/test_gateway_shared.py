@@ -111,6 +111,25 @@ def a_dealer_behind_several_loops_is_refused_with_what_to_do(place):
 
 
 @test
+def nobody_else_is_dealt_what_a_dealer_sends(place):
+    """Whether or not it is known, when he comes, what the backend is."""
+    gateway = shared(place, loops=1)
+    back = gateway.backend(zmq.DEALER)
+    thief = gateway.dedicated("thief")
+    true(Peer(gateway.endpoint).say_hello(thief).initiate(b"ROUTER").is_closed(5))
+    dealer = gateway.client(zmq.DEALER, gateway.register("dealer"))
+    dealer.send(b"here")
+    client, _ = back.recv_multipart()
+    for socket_type in (b"ROUTER", b"REP", b"REQ"):
+        peer = Peer(gateway.endpoint).say_hello(thief).initiate(socket_type)
+        for i in range(100):
+            back.send_multipart([client, b"%d" % i])
+            equal(dealer.recv(), b"%d" % i)
+        true(peer.is_closed(5), socket_type)
+    gateway.refused(backend=4)
+
+
+@test
 def two_hundred_clients_at_once_each_get_their_own_answers(place):
     """Every tenth one sends 3 MiB in three parts, so that others come while they are on their way."""
     gateway = shared(place, "--key-rate", "0")
