@@ -3,7 +3,8 @@
     The peer is a ROUTER with CURVE and a ZAP handler in a process of its own, as a service has today:
     libzmq asks the handler, which lets everybody in. The gateway has one NULL backend, a ROUTER
     behind ipc in a process of its own; its clients are in its store, each with a server key pair of
-    its own. The same crowd (bench/crowd.h) calls both, from this process.
+    its own. A second one is like it but for --backend-mode shared. The same crowd (bench/crowd.h)
+    calls all three, from this process.
 
     What counts is processor time of the serving process, as the scheduler counts it in nanoseconds
     for each of its threads, by handshake; so it does not matter how busy the machine is.
@@ -104,11 +105,11 @@ static pid_t start_backend(const char *endpoint)
 /*  ---- what is there ----  */
 
 struct place {
-    struct cell dir, key_file, backend_endpoint;
+    struct cell dir, key_file, backend_endpoint, shared_backend_endpoint;
     struct client *clients;
     struct node node;
-    struct server gateway, stock;
-    pid_t backend;
+    struct server gateway, shared, stock;
+    pid_t backend, shared_backend;
     uint8_t stock_public_key[32];
     struct client *stock_clients; /* the same, as the stock server knows them */
 };
@@ -121,6 +122,7 @@ static void open_place(struct place *self, const char *dir)
     self->dir = make_dir_in(real, "node");
     self->key_file = path_in(real, "cluster.key");
     self->backend_endpoint = cell("ipc://%.100s/backend", real);
+    self->shared_backend_endpoint = cell("ipc://%.100s/shared", real);
     self->clients = take_memory(CLIENTS * sizeof(*self->clients));
     self->stock_clients = take_memory(CLIENTS * sizeof(*self->clients));
     write_bench_cluster_key(self->key_file.text);
@@ -128,7 +130,9 @@ static void open_place(struct place *self, const char *dir)
     start_node(&self->node, self->dir.text, self->key_file.text);
     json_decref(ask_status(&self->node));
     self->backend = start_backend(self->backend_endpoint.text);
-    start_gateway(&self->gateway, self->dir.text, self->backend_endpoint.text);
+    self->shared_backend = start_backend(self->shared_backend_endpoint.text);
+    start_gateway(&self->gateway, self->dir.text, self->backend_endpoint.text, "client");
+    start_gateway(&self->shared, self->dir.text, self->shared_backend_endpoint.text, "shared");
     crypto_box_keypair(self->stock_public_key, stock_secret_key);
     start_stock(&self->stock, stock_secret_key);
     memcpy(self->stock_clients, self->clients, CLIENTS * sizeof(*self->clients));
@@ -139,8 +143,10 @@ static void open_place(struct place *self, const char *dir)
 static void close_place(struct place *self)
 {
     stop_process(self->gateway.process);
+    stop_process(self->shared.process);
     stop_process(self->stock.process);
     stop_process(self->backend);
+    stop_process(self->shared_backend);
     stop_node(&self->node);
     free(self->clients);
     free(self->stock_clients);
@@ -158,36 +164,50 @@ static void call(const struct crowd_plan *plan, struct crowd *crowd)
                           .text);
 }
 
+/*  Seconds a call.  */
 struct costs {
-    double gateway[ROUNDS_MAX], backend[ROUNDS_MAX], both[ROUNDS_MAX], stock[ROUNDS_MAX];
+    double gateway[ROUNDS_MAX], both[ROUNDS_MAX], shared[ROUNDS_MAX], stock[ROUNDS_MAX];
 };
+
+/*  Runs PLAN at SERVER, and counts what it and its BACKEND (0: none) spend on a call. */
+static void count_cost(struct crowd_plan *plan, const struct server *server, pid_t backend,
+                       double *alone, double *both)
+{
+    struct crowd crowd;
+    plan->to = server->address;
+    double before = processor_time(server->process), behind = backend ? processor_time(backend) : 0;
+    call(plan, &crowd);
+    double spent = processor_time(server->process) - before;
+    double spent_behind = backend ? processor_time(backend) - behind : 0;
+    *alone = spent / (double)plan->calls;
+    *both = (spent + spent_behind) / (double)plan->calls;
+    crowd_go(&crowd);
+}
 
 static void count_costs(struct place *place, enum crowd_kind kind, uint64_t calls,
                         struct costs *costs, unsigned round)
 {
-    struct crowd_plan plan = { .kind = kind,
-                               .to = place->gateway.address,
-                               .clients = place->clients,
-                               .client_count = CLIENTS,
-                               .callers = CALLERS,
-                               .calls = calls };
-    struct crowd crowd;
-    for (unsigned side = 0; side < 2; side++) {
-        bool stock = side == round % 2; /* who begins alternates */
-        plan.to = stock ? place->stock.address : place->gateway.address;
-        plan.clients = stock ? place->stock_clients : place->clients;
-        pid_t server = stock ? place->stock.process : place->gateway.process;
-        double before = processor_time(server), behind = processor_time(place->backend);
-        call(&plan, &crowd);
-        double each = (processor_time(server) - before) / (double)calls;
-        (stock ? costs->stock : costs->gateway)[round] = each;
-        if (!stock)
-            costs->backend[round] = (processor_time(place->backend) - behind) / (double)calls;
-        crowd_go(&crowd);
+    enum { SIDES = 3 };
+    double ignored;
+    struct crowd_plan plan = {
+        .kind = kind, .client_count = CLIENTS, .callers = CALLERS, .calls = calls
+    };
+    for (unsigned i = 0; i < SIDES; i++) {
+        unsigned side = (i + round) % SIDES; /* who begins alternates */
+        plan.clients = side == 0 ? place->stock_clients : place->clients;
+        if (side == 0)
+            count_cost(&plan, &place->stock, 0, &costs->stock[round], &ignored);
+        else if (side == 1)
+            count_cost(&plan, &place->gateway, place->backend, &costs->gateway[round],
+                       &costs->both[round]);
+        else
+            count_cost(&plan, &place->shared, place->shared_backend, &ignored,
+                       &costs->shared[round]);
     }
-    costs->both[round] = costs->gateway[round] + costs->backend[round];
-    tell("processor time a call: gateway %.1f µs, its backend %.1f µs, stock server %.1f µs",
-         costs->gateway[round] * 1e6, costs->backend[round] * 1e6, costs->stock[round] * 1e6);
+    tell("processor time a call: gateway %.1f µs, with its backend %.1f µs, shared mode with its "
+         "backend %.1f µs, stock server %.1f µs",
+         costs->gateway[round] * 1e6, costs->both[round] * 1e6, costs->shared[round] * 1e6,
+         costs->stock[round] * 1e6);
 }
 
 static void report_cost(const char *what, const double *mine, const double *stock, unsigned rounds,
@@ -213,6 +233,8 @@ static void bench_costs(struct place *place, unsigned rounds)
                 rounds, 0.4);
     report_cost("… at the gateway and its NULL backend over ipc", handshakes.both, handshakes.stock,
                 rounds, 1.0);
+    report_cost("… the same with --backend-mode shared", handshakes.shared, handshakes.stock,
+                rounds, 0.5);
     report_cost("processor time a refused stranger", refusals.gateway, refusals.stock, rounds,
                 0.35);
 }
@@ -310,22 +332,23 @@ static unsigned idle_clients(void)
     return limit.rlim_max < 2 * IDLE + SPARE ? (unsigned)(limit.rlim_max - SPARE) / 2 : IDLE;
 }
 
-static void bench_idle(struct place *place, unsigned count)
+static void bench_idle(struct place *place, const struct server *server, const char *mode,
+                       unsigned count)
 {
     struct crowd_plan plan = { .kind = CROWD_STAYS,
-                               .to = place->gateway.address,
+                               .to = server->address,
                                .clients = place->clients,
                                .client_count = CLIENTS,
                                .callers = count,
                                .width = CALLERS,
                                .calls = count };
     struct crowd crowd;
-    double before = memory_of(place->gateway.process);
+    double before = memory_of(server->process);
     call(&plan, &crowd);
-    double each = (memory_of(place->gateway.process) - before) / count;
+    double each = (memory_of(server->process) - before) / count;
     tell("%u clients came in %.2f s", count, crowd.seconds);
     crowd_go(&crowd);
-    row(cell("memory of the gateway a client, %s idle ones", grouped(count).text).text,
+    row(cell("memory of the gateway a client, %s idle ones%s", grouped(count).text, mode).text,
         cell("%s octets", grouped(each).text).text, no_target, no_target, "≤ 8,192",
         met(each <= 8192));
 }
@@ -357,7 +380,8 @@ static void bench(const struct options *options)
     bench_costs(&place, options->rounds);
     bench_flood(&place, options->rounds);
     bench_at_once(&place, options->rounds);
-    bench_idle(&place, idle);
+    bench_idle(&place, &place.gateway, "", idle);
+    bench_idle(&place, &place.shared, ", --backend-mode shared", idle);
     close_place(&place);
 }
 

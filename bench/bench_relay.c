@@ -87,7 +87,7 @@ static void open_place(struct place *self, const char *dir)
     for (int i = 0; i < 2; i++)
         self->sink_endpoint[i] = cell("ipc://%.100s/sink%d", real, i);
     start_proxy(self, secret_key); /* before there are threads here */
-    start_gateway(&self->gateway, self->dir.text, self->sink_endpoint[0].text);
+    start_gateway(&self->gateway, self->dir.text, self->sink_endpoint[0].text, "client");
     start_tunnel(self);
     self->context = zmq_ctx_new();
     for (int i = 0; i < 2; i++) {

@@ -64,12 +64,15 @@ static inline pid_t fork_server(void)
     return process;
 }
 
-static inline void start_gateway(struct server *self, const char *dir, const char *backend)
+/*  MODE is its --backend-mode.  */
+static inline void start_gateway(struct server *self, const char *dir, const char *backend,
+                                 const char *mode)
 {
     self->address = free_port();
     struct cell listen = endpoint_of(&self->address);
-    const char *const arguments[] = { "curvekv",   "gateway",   "--data", dir, "--listen",
-                                      listen.text, "--backend", backend,  NULL };
+    const char *const arguments[] = { "curvekv",        "gateway",   "--data",    dir,
+                                      "--listen",       listen.text, "--backend", backend,
+                                      "--backend-mode", mode,        NULL };
     self->process = start_curvekv(arguments);
     await_port(&self->address);
 }

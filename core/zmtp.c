@@ -197,6 +197,14 @@ int ckv_zmtp_ping_parse(struct ckv_octets data, struct ckv_zmtp_ping *ping)
     return CKV_OK;
 }
 
+size_t ckv_zmtp_pong_write(uint8_t body[CKV_ZMTP_PONG_MAX], struct ckv_octets context)
+{
+    enum { NAME_SIZE = 5 };
+    memcpy(body, "\4PONG", NAME_SIZE);
+    memcpy(body + NAME_SIZE, context.data, context.size);
+    return NAME_SIZE + context.size;
+}
+
 /* ---- subscriptions ---- */
 
 static int parse_subscription_command(struct ckv_octets body,

@@ -29,6 +29,7 @@ enum {
     CKV_ZMTP_MECHANISM_SIZE = 20,
     CKV_ZMTP_HEADER_MAX = 9, /* octets of a frame's header: 2 or 9 */
     CKV_ZMTP_PING_CONTEXT_MAX = 16,
+    CKV_ZMTP_PONG_MAX = 1 + 4 + CKV_ZMTP_PING_CONTEXT_MAX, /* octets of its body */
 };
 
 /*  The greeting on the wire (RFC 37, "Formal Grammar").  */
@@ -114,6 +115,9 @@ struct ckv_zmtp_ping {
 
 /*  Reads the data of a PING command. Returns CKV_OK or CKV_ERROR_ZMTP.  */
 int ckv_zmtp_ping_parse(struct ckv_octets data, struct ckv_zmtp_ping *ping);
+
+/*  Writes the body of the PONG that answers a PING with CONTEXT; returns its size.  */
+size_t ckv_zmtp_pong_write(uint8_t body[CKV_ZMTP_PONG_MAX], struct ckv_octets context);
 
 /*  A subscription, whichever way it came.  */
 struct ckv_zmtp_subscription {

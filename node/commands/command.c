@@ -51,6 +51,7 @@ static const struct option {
     TEXT_OPTION("timeout", timeout),
     TEXT_OPTION("wait", wait),
     TEXT_OPTION("backend", backend),
+    TEXT_OPTION("backend-mode", backend_mode),
     TEXT_OPTION("certificate", certificate),
     TEXT_OPTION("clock-window", clock_window),
     TEXT_OPTION("gateway", gateway),

@@ -25,8 +25,9 @@ struct ckv_arguments {
         *redis, *redis_password_file, *log_length, *ack, *wait, *not_before, *number, *organisation,
         *out, *passphrase_file, *server_key, *state, *store, *timeout;
     /* of a gateway */
-    const char *backend, *clock_window, *gateway, *handshake_timeout, *key_rate, *listen, *loops,
-        *max_message, *max_pending, *max_pending_per_address, *stock_hello, *stock_share;
+    const char *backend, *backend_mode, *clock_window, *gateway, *handshake_timeout, *key_rate,
+        *listen, *loops, *max_message, *max_pending, *max_pending_per_address, *stock_hello,
+        *stock_share;
     const char *certificate, *to; /* of a tunnel */
     bool conflicts, force, help, json, keep_client_key, passphrase, watch;
     const char *meta[CKV_ARGUMENTS_META_MAX];

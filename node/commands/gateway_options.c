@@ -55,6 +55,14 @@ static int read_policy(const char *text, bool *allow)
     return CKV_EXIT_DONE;
 }
 
+static int read_mode(const char *text, bool *shares)
+{
+    if (text && strcmp(text, "client") != 0 && strcmp(text, "shared") != 0)
+        return ckv_complain_usage("--backend-mode %s: it is client or shared", text);
+    *shares = text && strcmp(text, "shared") == 0;
+    return CKV_EXIT_DONE;
+}
+
 static int read_bounds(struct ckv_gateway_options *self, const struct ckv_arguments *arguments)
 {
     uint64_t loops = self->loops, rate = self->admission.rate, pending = self->max_pending,
@@ -105,6 +113,8 @@ int ckv_gateway_options_read(struct ckv_gateway_options *self,
     int status = read_bounds(self, arguments);
     if (status == CKV_EXIT_DONE)
         status = read_policy(arguments->stock_hello, &self->admission.allow_stock);
+    if (status == CKV_EXIT_DONE)
+        status = read_mode(arguments->backend_mode, &self->shares_backend);
     if (status == CKV_EXIT_DONE)
         status = read_share(arguments->stock_share, &self->stock_share);
     if (status == CKV_EXIT_DONE)

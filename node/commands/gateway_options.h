@@ -8,12 +8,14 @@
 
 /*  The names of those that both take, and their help.  */
 #define CKV_GATEWAY_OPTION_NAMES                                                                   \
-    "backend loops stock-hello stock-share clock-window key-rate max-pending "                     \
+    "backend backend-mode loops stock-hello stock-share clock-window key-rate max-pending "        \
     "max-pending-per-address handshake-timeout max-message"
 
 #define CKV_GATEWAY_OPTION_HELP                                                                    \
-    "  --backend ENDPOINT   the stock libzmq server behind it, without CURVE: one\n"               \
-    "                       connection to it for each client\n"                                    \
+    "  --backend ENDPOINT   the stock libzmq server behind it, without CURVE\n"                    \
+    "  --backend-mode M     client: one connection to it for each client; shared: one\n"           \
+    "                       for all clients of a loop that are DEALER or REQ, whose\n"             \
+    "                       messages begin with a routing id (client)\n"                           \
     "  --loops N            threads (as many as cores)\n"                                          \
     "  --stock-hello P      allow or deny clients without a storage key, which are met\n"          \
     "                       with the cluster's default server key (allow)\n"                       \
@@ -23,7 +25,7 @@
     "  --max-pending N      handshakes at once (8192, or 1 in 4 descriptors)\n"                    \
     "  --max-pending-per-address N   of those who have proved nothing (half of that)\n"            \
     "  --handshake-timeout T         for each step of it, up to 60s (10s)\n"                       \
-    "  --max-message SIZE   of one part of a message (64M)\n"
+    "  --max-message SIZE   of one part of a message; in mode shared, of the whole (64M)\n"
 
 /*  Reads them; LISTEN is where it is to listen. Sets all but store and key. Returns CKV_EXIT_DONE, or
     another exit status after having said what is wrong.  */

@@ -64,6 +64,9 @@ static void print_gateway(const json_t *status)
         return;
     printf("%-18s %s, %lld clients, %lld handshakes pending\n", "gateway", text(self, "listen"),
            number(self, "clients"), number(self, "pending"));
+    if (json_object_get(self, "shared_clients"))
+        printf("%-18s %lld share a connection to the backend, %lld of its messages dropped\n",
+               "backend mode", number(self, "shared_clients"), number(self, "dropped"));
     printf("%-18s %lld of %lld connections; %lld curve operations\n", "handshakes",
            number(self, "handshakes"), number(self, "accepted"), number(self, "curve_operations"));
     print_reasons(self, "refused");

@@ -1,4 +1,5 @@
 /*  client: a client that has shown who it is, from its INITIATE to its end.  */
+#include "core/properties.h"
 #include "node/gateway/introduction.h"
 #include "node/gateway/parts.h"
 
@@ -26,6 +27,7 @@ struct ckv_client {
     struct ckv_loop *loop;
     struct ckv_client_list *list;
     struct ckv_client *previous, *next;
+    struct ckv_member *member; /* of the shared connection; NULL: it has one of its own */
     uint64_t deadline;
     uint8_t *first; /* greeting and READY for the backend, until it has answered */
     size_t first_size;
@@ -35,6 +37,7 @@ struct ckv_client {
     uint8_t tried;   /* which address of the backend's */
     bool is_reached; /* the backend is connected */
     bool has_sent;   /* the client, at least one frame */
+    bool is_req;
     bool is_stock;
     uint8_t client_key[32]; /* with this and what follows it is asked for again */
     uint8_t storage_key_size;
@@ -75,6 +78,17 @@ static void move(struct ckv_client *self, struct ckv_client_list *list)
     enlist(self, list);
 }
 
+/*  Calls STEP for each client that is in LIST now; it may move them behind the last.  */
+static void for_each(struct ckv_client_list *list, void (*step)(struct ckv_client *, uint64_t),
+                     uint64_t now)
+{
+    struct ckv_client *next, *last = list->last;
+    for (struct ckv_client *client = list->first; client; client = next) {
+        next = client == last ? NULL : client->next;
+        step(client, now);
+    }
+}
+
 /* ---- ending ---- */
 
 static void destroy(struct ckv_client *self)
@@ -97,6 +111,7 @@ static void close_both(struct ckv_client *self, enum ckv_verdict verdict)
         move(self, &self->loop->timed);
     }
     self->state = FINISHING;
+    ckv_member_leave(&self->member);
     ckv_stream_close(&self->relay.outer);
     ckv_stream_close(&self->relay.inner);
 }
@@ -108,6 +123,7 @@ static void close_both(struct ckv_client *self, enum ckv_verdict verdict)
 static void finish(struct ckv_client *self, struct ckv_stream *stream)
 {
     self->state = FINISHING;
+    ckv_member_leave(&self->member);
     self->deadline = uv_now(&self->loop->uv) + FINISH_MS;
     move(self, &self->loop->timed);
     ckv_stream_finish(stream);
@@ -116,9 +132,12 @@ static void finish(struct ckv_client *self, struct ckv_stream *stream)
 /*  Lets go of a client that is in: both sides get what is on its way to them.  */
 static void leave(struct ckv_client *self)
 {
-    ckv_stream_finish(&self->relay.inner);
+    bool has_inner = !self->member;
+    if (has_inner)
+        ckv_stream_finish(&self->relay.inner);
     finish(self, &self->relay.outer);
-    self->state = LEAVING;
+    if (has_inner)
+        self->state = LEAVING;
 }
 
 /*  Whether OTHER, of a client that is in, may still have something to take. One that is let go has been
@@ -182,15 +201,26 @@ static int on_outer_frame(void *argument, uint8_t flags, uint8_t *body, size_t s
     struct ckv_client *self = argument;
     self->quiet_ticks = 0;
     self->has_sent = true;
-    return self->state == RELAYING ? ckv_relay_inwards(&self->relay, flags, body, size)
-                                   : CKV_ERROR_CURVE;
+    if (self->state != RELAYING)
+        return CKV_ERROR_CURVE;
+    return self->member ? ckv_member_inwards(self->member, flags, body, size)
+                        : ckv_relay_inwards(&self->relay, flags, body, size);
+}
+
+static bool on_outer_wanted(void *argument)
+{
+    struct ckv_client *self = argument;
+    return !self->member || ckv_member_wanted(self->member);
 }
 
 static void on_outer_ended(void *argument, int why)
 {
     struct ckv_client *self = argument;
     (void)why;
-    end(self, &self->relay.outer, &self->relay.inner, CKV_REFUSED_LEFT);
+    if (self->member)
+        close_both(self, CKV_REFUSED_LEFT);
+    else
+        end(self, &self->relay.outer, &self->relay.inner, CKV_REFUSED_LEFT);
 }
 
 static void on_drained(void *argument)
@@ -200,6 +230,7 @@ static void on_drained(void *argument)
 
 static const struct ckv_stream_events outer_events = {
     .frame = on_outer_frame,
+    .wanted = on_outer_wanted,
     .drained = on_drained,
     .ended = on_outer_ended,
     .closed = on_closed,
@@ -259,8 +290,8 @@ static int turn_away(struct ckv_client *self, enum ckv_verdict verdict)
     return refuse(self, "400", verdict);
 }
 
-/*  The backend is ready: so is the client, if it still may come in, and frames go both ways.  */
-static int connect_both(struct ckv_client *self, struct ckv_octets metadata)
+/*  The backend is ready: so is the client, if it still may come in.  */
+static int make_ready(struct ckv_client *self, struct ckv_octets metadata)
 {
     uint8_t ready[CKV_CURVE_READY_MAX];
     enum ckv_verdict verdict = ask_for(self);
@@ -273,10 +304,22 @@ static int connect_both(struct ckv_client *self, struct ckv_octets metadata)
         return rc;
     free(self->first);
     self->first = NULL;
-    self->relay.inner_subscribes = ckv_relay_subscribes(metadata);
     self->state = RELAYING;
     move(self, &self->loop->relaying);
     ckv_count_add(&self->loop->counts.handshakes, 1);
+    return CKV_OK;
+}
+
+/*  Frames go both ways. But not where others share a connection to a backend that would deal what is for
+    them to this one, too.  */
+static int connect_both(struct ckv_client *self, struct ckv_octets metadata)
+{
+    if (self->loop->shared && ckv_shared_deals(metadata))
+        return CKV_ERROR_PEER_TYPE;
+    int rc = make_ready(self, metadata);
+    if (rc != CKV_OK)
+        return rc;
+    self->relay.inner_subscribes = ckv_relay_subscribes(metadata);
     ckv_relay_begin(&self->relay, self->loop->options->max_message);
     ckv_stream_read(&self->relay.outer, true);
     return CKV_OK;
@@ -394,12 +437,6 @@ static void reach_in_turn(struct ckv_client *self)
         uv_timer_start(&loop->queue, on_queue, QUEUE_MS, 0);
 }
 
-void ckv_clients_open(struct ckv_loop *loop)
-{
-    uv_timer_init(&loop->uv, &loop->queue);
-    loop->queue.data = loop;
-}
-
 /*  Greeting and READY go at once: the backend's greeting could not change them.  */
 static int write_first(struct ckv_client *self, const struct ckv_client_start *start)
 {
@@ -417,10 +454,147 @@ static int write_first(struct ckv_client *self, const struct ckv_client_start *s
     return CKV_OK;
 }
 
+/* ---- the shared connection ---- */
+
+/*  Whether a client with the properties METADATA may share a connection: its messages come one by one,
+    and what it gets is for it alone.  */
+static bool may_share(struct ckv_octets metadata, bool *is_req)
+{
+    struct ckv_octets type;
+    if (ckv_properties_get(metadata, "Socket-Type", &type) != 1)
+        return false;
+    *is_req = ckv_octets_equal(type, ckv_octets_text("REQ"));
+    return *is_req || ckv_octets_equal(type, ckv_octets_text("DEALER"));
+}
+
+static void join(struct ckv_client *self)
+{
+    int rc = make_ready(self, ckv_shared_metadata(self->loop->shared));
+    if (rc == CKV_ERROR_REFUSED)
+        return; /* and told so */
+    if (rc != CKV_OK) {
+        self->deadline = 0;
+        return;
+    }
+    ckv_stream_bound(&self->relay.outer, CKV_RELAY_OUTER_MAX(self->loop->options->max_message));
+    (void)ckv_stream_flush(&self->relay.outer);
+    ckv_stream_read(&self->relay.outer, true);
+}
+
+/*  Joins the shared connection or reaches for the backend itself, if that can be told by now.  */
+static void join_or_reach(struct ckv_client *self)
+{
+    struct ckv_loop *loop = self->loop;
+    switch (ckv_shared_answer(loop->shared, self->is_req)) {
+    case CKV_SHARED_UNKNOWN:
+        if (!loop->joining.first)
+            ckv_shared_want(loop->shared);
+        move(self, &loop->joining);
+        break;
+    case CKV_SHARED_TAKES:
+        join(self);
+        break;
+    case CKV_SHARED_OWN:
+        ckv_member_leave(&self->member);
+        move(self, &loop->timed);
+        reach_in_turn(self);
+        break;
+    case CKV_SHARED_NEITHER:
+        self->deadline = 0;
+    }
+}
+
+static void go_on(struct ckv_client *self, uint64_t now)
+{
+    (void)now;
+    join_or_reach(self);
+}
+
+static void on_shared_told(void *argument)
+{
+    struct ckv_loop *loop = argument;
+    for_each(&loop->joining, go_on, 0);
+}
+
+static void on_shared_refused(void *argument, struct ckv_octets data)
+{
+    struct ckv_loop *loop = argument;
+    struct ckv_client *next;
+    for (struct ckv_client *client = loop->joining.first; client; client = next) {
+        next = client->next;
+        (void)pass_on_error(client, data);
+    }
+}
+
+static void finish_member(struct ckv_client *self, uint64_t now)
+{
+    (void)now;
+    if (self->member)
+        finish(self, &self->relay.outer);
+}
+
+static void on_shared_down(void *argument)
+{
+    struct ckv_loop *loop = argument;
+    for_each(&loop->relaying, finish_member, 0);
+}
+
+static void on_silent(void *argument)
+{
+    close_both(argument, CKV_REFUSED_LEFT);
+}
+
+static int open_shared(struct ckv_loop *loop)
+{
+    static const struct ckv_shared_events events = {
+        .told = on_shared_told,
+        .refused = on_shared_refused,
+        .down = on_shared_down,
+        .silent = on_silent,
+    };
+    struct ckv_shared_options options = {
+        .backend = &loop->backend,
+        .reach_ms = loop->options->handshake_ms,
+        .uv = &loop->uv,
+        .room = loop->room,
+        .max_message = loop->options->max_message,
+        .loop = loop->number,
+        .is_only_loop = loop->options->loops == 1,
+        .events = &events,
+        .argument = loop,
+        .counts = &loop->counts.shared,
+    };
+    return ckv_shared_new(&loop->shared, &options);
+}
+
+/* ---- beginning ---- */
+
+int ckv_clients_open(struct ckv_loop *loop)
+{
+    uv_timer_init(&loop->uv, &loop->queue);
+    loop->queue.data = loop;
+    return loop->options->shares_backend ? open_shared(loop) : CKV_OK;
+}
+
 static int open_outer(struct ckv_client *self, int fd)
 {
     return ckv_stream_open(&self->relay.outer, &self->loop->uv, self->loop->room, fd, false,
                            &outer_events, self, 0); /* nothing is due before it is ready */
+}
+
+/*  What it takes to the backend: a place in the shared connection, or words of its own for a
+    connection of its own; both while it is not known which.  */
+static int prepare(struct ckv_client *self, const struct ckv_client_start *start)
+{
+    struct ckv_shared *shared = self->loop->shared;
+    bool shares = shared && may_share(start->metadata, &self->is_req);
+    int rc = CKV_OK;
+    if (!shares || ckv_shared_answer(shared, self->is_req) != CKV_SHARED_TAKES)
+        rc = write_first(self, start);
+    if (rc == CKV_OK && shares)
+        rc = ckv_member_new(&self->member, shared, &self->relay, start->certificate->storage_key,
+                            self);
+    return rc;
 }
 
 int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start)
@@ -430,10 +604,11 @@ int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start
     if (!self)
         return CKV_ERROR_MEMORY;
     self->loop = loop;
-    int rc = write_first(self, start);
+    int rc = prepare(self, start);
     if (rc == CKV_OK)
         rc = open_outer(self, start->fd);
     if (rc != CKV_OK) {
+        ckv_member_leave(&self->member);
         free(self->first);
         free(self);
         return rc;
@@ -451,7 +626,12 @@ int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start
     self->deadline = uv_now(&loop->uv) + loop->options->handshake_ms;
     enlist(self, &loop->timed);
     ckv_count_add(&loop->counts.began, 1);
-    reach_in_turn(self);
+    if (self->member)
+        join_or_reach(self);
+    else if (loop->shared && ckv_shared_deals(ckv_shared_metadata(loop->shared)))
+        self->deadline = 0;
+    else
+        reach_in_turn(self);
     return CKV_OK;
 }
 
@@ -460,7 +640,7 @@ int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start
 static void tick_timed(struct ckv_client *self, uint64_t now)
 {
     bool inner_is_closed = self->streams == 1;
-    if (self->deadline <= now && self->state == REACHING && !self->is_reached)
+    if (self->deadline <= now && self->state == REACHING && !self->is_reached && !self->member)
         count_failure(self); /* an address that has gone may not even say no */
     if (self->deadline <= now)
         close_both(self, CKV_REFUSED_BACKEND);
@@ -474,31 +654,41 @@ static void tick_draining(struct ckv_client *self, uint64_t now)
     (void)now;
     bool blocked =
         ckv_stream_is_blocked(&self->relay.outer) || ckv_stream_is_blocked(&self->relay.inner);
-    if (!blocked && ++self->quiet_ticks >= QUIET_TICKS)
+    if (self->member && ckv_member_has_moved(self->member))
+        self->quiet_ticks = 0;
+    else if (!blocked && ++self->quiet_ticks >= QUIET_TICKS)
         leave(self);
 }
 
-static void tick_list(struct ckv_client_list *list, void (*tick)(struct ckv_client *, uint64_t),
-                      uint64_t now)
+static bool has_clients(const struct ckv_loop *loop)
 {
-    struct ckv_client *next, *last = list->last;
-    for (struct ckv_client *client = list->first; client; client = next) {
-        next = client == last ? NULL : client->next; /* some are moved behind the last */
-        tick(client, now);
-    }
+    return loop->timed.first || loop->queued.first || loop->joining.first || loop->relaying.first;
+}
+
+/*  While the gateway drains, the shared connection stays for as long as there are clients.  */
+static void tick_shared(struct ckv_loop *loop, uint64_t now)
+{
+    if (loop->joining.first)
+        ckv_shared_want(loop->shared);
+    ckv_shared_tick(loop->shared, now);
+    if (loop->drained_by && !has_clients(loop))
+        ckv_shared_finish(loop->shared);
 }
 
 void ckv_clients_tick(struct ckv_loop *loop, uint64_t now)
 {
-    tick_list(&loop->queued, tick_timed, now);
-    tick_list(&loop->timed, tick_timed, now);
+    for_each(&loop->queued, tick_timed, now);
+    for_each(&loop->joining, tick_timed, now);
+    for_each(&loop->timed, tick_timed, now);
     if (loop->drained_by)
-        tick_list(&loop->relaying, tick_draining, now);
+        for_each(&loop->relaying, tick_draining, now);
+    if (loop->shared)
+        tick_shared(loop, now);
 }
 
 bool ckv_clients_any(const struct ckv_loop *loop)
 {
-    return loop->timed.first || loop->queued.first || loop->relaying.first;
+    return has_clients(loop) || (loop->shared && ckv_shared_is_open(loop->shared));
 }
 
 static void end_at_once(struct ckv_client *self, uint64_t now)
@@ -509,7 +699,10 @@ static void end_at_once(struct ckv_client *self, uint64_t now)
 
 void ckv_clients_end(struct ckv_loop *loop)
 {
-    tick_list(&loop->queued, end_at_once, 0);
-    tick_list(&loop->relaying, end_at_once, 0);
-    tick_list(&loop->timed, end_at_once, 0);
+    for_each(&loop->queued, end_at_once, 0);
+    for_each(&loop->joining, end_at_once, 0);
+    for_each(&loop->relaying, end_at_once, 0);
+    for_each(&loop->timed, end_at_once, 0);
+    if (loop->shared)
+        ckv_shared_close(loop->shared);
 }

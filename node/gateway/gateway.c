@@ -107,8 +107,8 @@ static int open_loop(struct ckv_loop *self, struct ckv_endpoint *endpoint, int l
     uv_async_init(&self->uv, &self->stop, on_stop);
     self->tick.data = self->stop.data = self;
     uv_timer_start(&self->tick, on_tick, CKV_TICK_MS, CKV_TICK_MS);
-    ckv_clients_open(self);
-    return ckv_door_open(self);
+    rc = ckv_clients_open(self);
+    return rc == CKV_OK ? ckv_door_open(self) : rc;
 }
 
 static void close_handle(uv_handle_t *handle, void *ignored)
@@ -134,6 +134,7 @@ static void close_loop(struct ckv_loop *self)
     uv_loop_close(&self->uv);
     if (self->txn)
         ckv_kv_abort(&self->txn);
+    ckv_shared_destroy(&self->shared);
     ckv_host_end(&self->backend);
     free(self->room);
     free(self);
@@ -151,6 +152,7 @@ static int add_loop(struct ckv_gateway *self, int listener)
         return CKV_ERROR_MEMORY;
     }
     loop->options = &self->options;
+    loop->number = (uint8_t)self->loops;
     loop->backend = self->options.backend;
     loop->admission = self->admission;
     loop->epoll = loop->listener = -1;
@@ -244,11 +246,14 @@ static void add_counts(struct ckv_gateway_totals *totals, struct ckv_loop_counts
     totals->frames_out += ckv_count_read(&counts->relayed.frames_out);
     totals->octets_in += ckv_count_read(&counts->relayed.octets_in);
     totals->octets_out += ckv_count_read(&counts->relayed.octets_out);
+    uint64_t left = ckv_count_read(&counts->shared.left);
+    totals->shared += ckv_count_read(&counts->shared.joined) - left;
+    totals->dropped += ckv_count_read(&counts->shared.dropped);
 }
 
 void ckv_gateway_count(struct ckv_gateway *self, struct ckv_gateway_totals *totals)
 {
-    *totals = (struct ckv_gateway_totals){ 0 };
+    *totals = (struct ckv_gateway_totals){ .shares_backend = self->options.shares_backend };
     for (unsigned i = 0; i < self->loops; i++)
         add_counts(totals, &self->loop[i]->counts);
 }

@@ -2,7 +2,8 @@
     the cluster's clients.
 
         client  --CURVE-->  gateway  --NULL-->  backend
-                            one connection to the backend for each client
+                            one connection to the backend for each client; or, if so
+                            wanted, one for all DEALER and REQ (node/gateway/shared.h)
 
     A connection goes through
 
@@ -11,7 +12,8 @@
         WELCOME     with the server key pair of the client's certificate: its own, or the cluster's
                     default one; a stock HELLO gets the default one, in its turn (node/gateway/share.h)
         INITIATE    opened; the client key is compared with the certificate's
-        backend     connected, and told who comes (node/gateway/introduction.h)
+        backend     connected, and told who comes (node/gateway/introduction.h); or the one that is
+                    shared, at once
         READY       of the backend, on to the client; an ERROR of it, too
         messages    relayed (node/relay/relay.h), until either side closes, or the client may not stay
                     (node/gateway/standing.h)
@@ -43,7 +45,8 @@ struct ckv_gateway_options {
     uint32_t max_pending;  /* handshakes, in all */
     uint32_t per_address;  /* handshakes from one address that have proved nothing */
     uint64_t handshake_ms; /* for each of its steps; up to a minute: cookie keys live no longer */
-    size_t max_message;    /* octets of a frame */
+    size_t max_message;    /* octets of a frame; of a message of those who share a connection */
+    bool shares_backend;   /* DEALER and REQ clients of a loop share a connection to the backend */
 };
 
 /*  Sets all but endpoints, store and key to what a command line without options means. Cores of this
@@ -75,6 +78,9 @@ struct ckv_gateway_totals {
     uint64_t refused[CKV_VERDICTS]; /* by verdict */
     uint64_t ended[CKV_VERDICTS];   /* that were in and might not stay, by verdict */
     uint64_t frames_in, frames_out, octets_in, octets_out;
+    bool shares_backend;
+    uint64_t shared;  /* clients that share a connection to the backend, now */
+    uint64_t dropped; /* messages of the backend for clients that had gone or did not read */
 };
 
 /*  Any thread.  */

@@ -9,6 +9,7 @@
 #include "node/gateway/gateway.h"
 #include "node/gateway/pending.h"
 #include "node/gateway/share.h"
+#include "node/gateway/shared.h"
 #include "node/gateway/standing.h"
 #include "node/relay/relay.h"
 #include <pthread.h>
@@ -34,6 +35,7 @@ struct ckv_loop_counts {
     ckv_count ended_for[CKV_VERDICTS];
     _Atomic uint32_t pending;
     struct ckv_relay_counts relayed;
+    struct ckv_shared_counts shared;
 };
 
 struct ckv_loop {
@@ -41,6 +43,7 @@ struct ckv_loop {
     struct ckv_admission *admission; /* of all loops */
     struct ckv_kv_txn *txn;
     bool has_resolved; /* since the last tick: the snapshot is fresh */
+    uint8_t number;    /* of the loop */
     pthread_t thread;
     bool has_thread;
 
@@ -64,7 +67,9 @@ struct ckv_loop {
     struct ckv_stream_room *room;
     struct ckv_client_list timed;    /* those with a deadline: they reach for the backend, or end */
     struct ckv_client_list queued;   /* those for whom the backend's own queue has no place yet */
+    struct ckv_client_list joining;  /* those for whom it is not known yet what the backend is */
     struct ckv_client_list relaying; /* the others; first, who was asked for longest ago */
+    struct ckv_shared *shared;       /* NULL: each client has its own connection to the backend */
     struct ckv_standing standing;
     uv_timer_t queue;    /* when the queued ones are tried again */
     uint64_t drained_by; /* 0: not draining */
@@ -102,8 +107,8 @@ struct ckv_client_start {
     struct ckv_octets metadata; /* of the INITIATE */
 };
 
-/*  To be called once, before the first client.  */
-void ckv_clients_open(struct ckv_loop *loop);
+/*  To be called once, before the first client. Returns CKV_ERROR_MEMORY.  */
+int ckv_clients_open(struct ckv_loop *loop);
 
 /*  Makes a client, which takes over the descriptor, and begins to reach for the backend. Returns an
     error when it cannot be; then the descriptor stays the door's.  */
@@ -116,7 +121,8 @@ void ckv_clients_tick(struct ckv_loop *loop, uint64_t now);
     there is any.  */
 void ckv_clients_ask_next(struct ckv_loop *loop);
 
-/*  Whether there are any; ends all at once.  */
+/*  Whether there are any, or something of theirs is still on its way to the backend; ends all at
+    once.  */
 bool ckv_clients_any(const struct ckv_loop *loop);
 void ckv_clients_end(struct ckv_loop *loop);
 

@@ -23,7 +23,13 @@ json_t *ckv_gateway_report(struct ckv_gateway *gateway)
     ckv_gateway_count(gateway, &totals);
     json_object_set_new(object, "listen",
                         json_string(ckv_endpoint_text(ckv_gateway_endpoint(gateway), text)));
+    json_object_set_new(object, "backend_mode",
+                        json_string(totals.shares_backend ? "shared" : "client"));
     set_number(object, "clients", totals.clients);
+    if (totals.shares_backend) {
+        set_number(object, "shared_clients", totals.shared);
+        set_number(object, "dropped", totals.dropped);
+    }
     set_number(object, "pending", totals.pending);
     set_number(object, "accepted", totals.accepted);
     set_number(object, "handshakes", totals.handshakes);

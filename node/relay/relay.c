@@ -79,16 +79,25 @@ static int relay(struct ckv_relay *self, bool subscribes, uint8_t minor, pass_on
     return pass(self, flags, body, size);
 }
 
-int ckv_relay_inwards(struct ckv_relay *self, uint8_t flags, uint8_t *body, size_t size)
+int ckv_relay_open(struct ckv_relay *self, uint8_t *flags, uint8_t *body, size_t size,
+                   struct ckv_octets *opened)
 {
-    struct ckv_octets opened;
-    if (flags & CKV_ZMTP_MORE)
+    if (*flags & CKV_ZMTP_MORE)
         return CKV_ERROR_CURVE;
-    int rc = ckv_curve_message_open(self->session, body, size, &flags, &opened);
+    int rc = ckv_curve_message_open(self->session, body, size, flags, opened);
     if (rc != CKV_OK)
         return rc;
     ckv_count_add(&self->counts->frames_in, 1);
-    ckv_count_add(&self->counts->octets_in, opened.size);
+    ckv_count_add(&self->counts->octets_in, opened->size);
+    return CKV_OK;
+}
+
+int ckv_relay_inwards(struct ckv_relay *self, uint8_t flags, uint8_t *body, size_t size)
+{
+    struct ckv_octets opened;
+    int rc = ckv_relay_open(self, &flags, body, size, &opened);
+    if (rc != CKV_OK)
+        return rc;
     return relay(self, self->outer_subscribes, self->inner_minor, put_plain, flags,
                  body + CKV_CURVE_MESSAGE_OVERHEAD, opened.size);
 }

@@ -44,9 +44,14 @@ enum { CKV_RELAY_INNER_HANDSHAKE_MAX = 6 + CKV_CURVE_METADATA_MAX };
 /*  The handshakes are done, and frames of the inner side have at most MAX octets.  */
 void ckv_relay_begin(struct ckv_relay *self, size_t max);
 
+/*  Opens a frame of the outer stream where it lies, and counts it. *FLAGS, those of the outer frame,
+    become those of the inner one; *OPENED is its body, CKV_CURVE_MESSAGE_OVERHEAD octets behind BODY.
+    Errors: those of ckv_curve_message_open, CKV_ERROR_CURVE for a frame with MORE.  */
+int ckv_relay_open(struct ckv_relay *self, uint8_t *flags, uint8_t *body, size_t size,
+                   struct ckv_octets *opened);
+
 /*  A frame of the outer stream: opens it and puts it to the inner one. For the owner's callback
-    frame, with its parameters. Errors: those of ckv_curve_message_open, CKV_ERROR_CURVE for a frame
-    with MORE, CKV_ERROR_MEMORY.  */
+    frame, with its parameters. Errors: those of ckv_relay_open, CKV_ERROR_MEMORY.  */
 int ckv_relay_inwards(struct ckv_relay *self, uint8_t flags, uint8_t *body, size_t size);
 
 /*  A frame of the inner stream: seals it and puts it to the outer one.  */

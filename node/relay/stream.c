@@ -142,6 +142,14 @@ static size_t write_some(struct ckv_stream *self, const uint8_t *octets, size_t 
     return size;
 }
 
+/*  Octets are lost, so nothing may follow them: the stream ends, by what its socket says.  */
+static int give_up(struct ckv_stream *self)
+{
+    self->deaf = true;
+    (void)shutdown(self->fd, SHUT_RDWR);
+    return CKV_ERROR_MEMORY;
+}
+
 /*  Keeps what the socket did not take, behind what it did not take before.  */
 static int keep(struct ckv_stream *self, const uint8_t *octets, size_t size)
 {
@@ -150,7 +158,7 @@ static int keep(struct ckv_stream *self, const uint8_t *octets, size_t size)
     uint8_t *out = self->out_at == 0 ? realloc(self->out, self->out_size + size)
                                      : malloc(self->out_size + size);
     if (!out)
-        return CKV_ERROR_MEMORY;
+        return give_up(self);
     if (self->out_at) {
         memcpy(out, self->out + self->out_at, self->out_size);
         free(self->out);
@@ -382,6 +390,8 @@ static int on_writable(struct ckv_stream *self)
 static int on_readable(struct ckv_stream *self)
 {
     struct ckv_stream_room *room = self->room;
+    if (self->events->wanted && !self->finishing && !self->events->wanted(self->argument))
+        return CKV_OK;
     int rc = read_once(self);
     if (room->batching) {
         int flushed = ckv_stream_flush(room->batching);

@@ -46,6 +46,9 @@ struct ckv_stream_events {
     /*  A frame. BODY may be changed, and so may the CKV_STREAM_HEADROOM octets in front of it; it is
         the owner's until it returns. An error ends the stream.  */
     int (*frame)(void *argument, uint8_t flags, uint8_t *body, size_t size);
+    /*  Something is there to be read; whether it is to be. If not, the owner has called ckv_stream_read
+        to pause. May be NULL: always.  */
+    bool (*wanted)(void *argument);
     /*  The socket is connected, or has taken all that was put, after it had refused some.  */
     void (*drained)(void *argument);
     /*  No more comes: the peer has closed (WHY is CKV_OK), or an error: of the socket,

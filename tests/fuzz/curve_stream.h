@@ -61,7 +61,7 @@ static bool next_command(struct ckv_octets *input, uint8_t **command, size_t *si
 }
 
 /*  Whatever comes as messages; the session dies of the first bad one.  */
-static void take_messages(struct ckv_curve_session *session, struct ckv_octets *input)
+static inline void take_messages(struct ckv_curve_session *session, struct ckv_octets *input)
 {
     uint8_t *command, flags;
     size_t size;
@@ -81,8 +81,8 @@ static void take_messages(struct ckv_curve_session *session, struct ckv_octets *
 }
 
 /*  A peer with FROM's keys seals INPUT as a message, its first octet as flags.  */
-static void open_sealed(struct ckv_curve_session *from, struct ckv_curve_session *to,
-                        struct ckv_octets input)
+static inline void open_sealed(struct ckv_curve_session *from, struct ckv_curve_session *to,
+                               struct ckv_octets input)
 {
     uint8_t nonce[24] = "CurveZMQMESSAGEC", flags;
     size_t size = CKV_CURVE_MESSAGE_OVERHEAD - 1 + input.size;
@@ -106,7 +106,7 @@ static void open_sealed(struct ckv_curve_session *from, struct ckv_curve_session
 }
 
 /*  METADATA are properties to the parser and to this.  */
-static bool are_properties(struct ckv_octets metadata)
+static inline bool are_properties(struct ckv_octets metadata)
 {
     while (metadata.size > 0) {
         size_t name = metadata.data[0];

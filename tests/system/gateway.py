@@ -5,6 +5,7 @@
     dealer = gateway.client(zmq.DEALER, gateway.register())
 """
 import re
+import threading
 
 import zmq
 
@@ -98,6 +99,31 @@ class Gateway:
         until(lambda: self.counts()["refused"] == counts, f"{counts}: {self.counts()}", SECONDS)
 
 
+class RawBackend:
+    """A backend that does what libzmq never does."""
+
+    def __init__(self, gateway, behave):
+        path = gateway.backend_endpoint[len("ipc://"):]
+        if os.path.exists(path):
+            os.unlink(path)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen(100)
+        self.connections = []
+        self.behave = behave
+        threading.Thread(target=self.accept, daemon=True).start()
+        gateway.place.at_end.append(self.listener.close)
+
+    def accept(self):
+        while True:
+            try:
+                connection = self.listener.accept()[0]
+            except OSError:
+                return
+            self.connections.append(connection)
+            self.behave(connection)
+
+
 def silent(made, ms=300):
     """Whether nothing comes to a socket for a while."""
     return not made.poll(ms)
@@ -107,6 +133,11 @@ def memory_of(process):
     """Resident octets."""
     with open(f"/proc/{process}/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def growth_of(process, before):
+    """By how much it has grown; not known under a sanitizer, which keeps what was freed."""
+    return 0 if sanitizer_flags() else memory_of(process) - before
 
 
 def descriptors_of(process):

@@ -1,6 +1,4 @@
 """The gateway between stock libzmq sockets: every socket type, messages, backends that fail, the process."""
-import threading
-
 from gateway import *
 
 
@@ -381,31 +379,6 @@ def a_backend_that_closes_takes_its_clients_along_and_they_come_back(place):
         return router.poll(50)
     until(answered, "the client comes back", SECONDS)
     equal(router.recv_multipart(), [b"d", b"two"])
-
-
-class RawBackend:
-    """A backend that does what libzmq never does."""
-
-    def __init__(self, gateway, behave):
-        path = gateway.backend_endpoint[len("ipc://"):]
-        if os.path.exists(path):
-            os.unlink(path)
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(path)
-        self.listener.listen(100)
-        self.connections = []
-        self.behave = behave
-        threading.Thread(target=self.accept, daemon=True).start()
-        gateway.place.at_end.append(self.listener.close)
-
-    def accept(self):
-        while True:
-            try:
-                connection = self.listener.accept()[0]
-            except OSError:
-                return
-            self.connections.append(connection)
-            self.behave(connection)
 
 
 @test

@@ -58,8 +58,8 @@ def stays(gateway, peer, router, text=b"still here"):
 
 @test
 def a_client_that_is_revoked_in_the_middle_of_a_conversation_is_ended_and_told(place):
-    for beside in (False, True):
-        gateway = Gateway(place, beside=beside)
+    for beside, mode in ((False, "client"), (True, "client"), (False, "shared")):
+        gateway = Gateway(place, "--backend-mode", mode, beside=beside)
         rep = gateway.backend(zmq.REP)
         identity = gateway.register("one")
         one = Talk(gateway, rep, identity)
