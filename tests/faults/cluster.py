@@ -12,7 +12,6 @@ import harness
 
 CLUSTER = "faults"
 STARTED_S = 120
-SMALL_DISK = "48m"
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -129,6 +128,7 @@ class Member:
 
 class Cluster:
     def __init__(self, place, proxy, redis, count, small_disk):
+        """SMALL_DISK: MiB of the disk of its own that the last one gets, or 0."""
         self.place, self.proxy, self.redis = place, proxy, redis
         self.lock = threading.Lock()
         self.redis_disturbed_until = 0.0
@@ -137,14 +137,15 @@ class Cluster:
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", self.clock_library,
                         os.path.join(HERE, "clock.c")], check=True)
         self.members = [Member(self, f"n{i}") for i in range(count)]
-        self.small = self.members[-1] if small_disk and self.mount(self.members[-1]) else None
+        last = self.members[-1]
+        self.small = last if small_disk and self.mount(last, small_disk) else None
         for member in self.members:
             member.start()
 
-    def mount(self, member):
+    def mount(self, member, size):
         """Gives a node a disk of its own, small enough to be filled; not without the privilege."""
         disk = self.place.directory("disk")
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK},mode=0700", "ckv",
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=0700", "ckv",
                            disk], capture_output=True).returncode != 0:
             return False
         # Before the nodes' ends: what is appended later is done earlier.
