@@ -260,6 +260,78 @@ def a_hostile_file_cannot_eat_the_machine(place):
         run("show", place.path("hostile"), "--passphrase-file", right, seconds=20).ended(REFUSED)
 
 
+def secret_in(path):
+    """The client's secret key in a file that is not protected, or None."""
+    secret = zmq.auth.load_certificate(path)[1]
+    return secret and secret.decode()
+
+
+@test
+def a_clients_secret_key_outlives_the_file_that_force_replaces(place):
+    node = place.node()
+    path = place.path("42.cert")
+    said = node.json("register", "--key", "42", "--out", path)
+    secret = secret_in(path)
+    server = run("show", "--json", path).objects()[0]["server_public_key"]
+    node.done("rotate", "42", "--keep-client-key", "--out", path, "--force")
+    equal(secret_in(path), secret)
+    shown = run("show", "--json", path).ended(DONE).objects()[0]
+    equal(shown["client_public_key"], said["client_public_key"])
+    true(shown["server_public_key"] != server, "it was not rotated")
+    # The key is named, and is that of a file which pyzmq made.
+    own = zmq.auth.create_certificates(place.root, "own")[1]
+    public, secret = zmq.auth.load_certificate(own)
+    node.done("register", "--key", "43", "--client-key", public.decode(), "--out", own, "--force")
+    equal(zmq.auth.load_certificate(own), (public, secret))
+    node.done("rotate", "42", "--client-key", random_key(), "--out", path, "--force")
+    equal(secret_in(path), None)  # it was of another key
+
+
+@test
+def a_protected_secret_key_outlives_it_too_and_stays_protected(place):
+    node = place.node()
+    path = place.path("42.cert")
+    right = write(place.path("right"), "open sesame\n", 0o600)
+    wrong = write(place.path("wrong"), "wrong\n", 0o600)
+    said = node.json("register", "--key", "42", "--passphrase-file", right, "--out", path)
+    before = read(path)
+    keep = ("rotate", "42", "--keep-client-key", "--out", path, "--force")
+    node.run(*keep, "--passphrase-file", wrong).ended(REFUSED, "the passphrase is wrong")
+    node.run(*keep, start_new_session=True).ended(USAGE, "no terminal", "--passphrase-file")
+    equal(read(path), before)
+    equal(node.json("resolve", "42"), said, "rotated, though its file would have been lost:")
+    node.done(*keep, "--passphrase-file", right)
+    lacks(read(path).decode(), "secret-key", "hello-key")
+    run("show", path, "--passphrase-file", right).ended(DONE, "the passphrase is right")
+    equal(on_a_terminal([*keep, "--data", node.data], ["open sesame"])[0], DONE)
+    run("show", path, "--passphrase-file", right).ended(DONE, "the passphrase is right")
+    true(node.json("resolve", "42")["server_public_key"] != said["server_public_key"])
+
+
+@test
+def a_file_that_may_hold_the_secret_key_and_cannot_be_read_is_not_replaced(place):
+    node = place.node()
+    path = place.path("42.cert")
+    said = node.json("register", "--key", "42", "--out", path)
+    write(path, read(path) + b"curve\n", 0o600)  # a section twice
+    before = read(path)
+    keep = ("rotate", "42", "--keep-client-key", "--out", path, "--force")
+    node.run(*keep).ended(REFUSED, path, "line ", "it may hold the client's secret key")
+    equal(read(path), before)
+    equal(node.json("resolve", "42"), said)
+    write(path, b"")
+    node.done(*keep)
+
+
+@test
+def a_passphrase_without_a_secret_key_is_refused_before_the_registration(place):
+    node = place.node()
+    right = write(place.path("right"), "open sesame\n", 0o600)
+    node.run("register", "--key", "42", "--client-key", random_key(), "--passphrase-file", right,
+             "--out", place.path("42.cert")).ended(USAGE, "there is nothing to protect")
+    equal(node.objects("list"), [])
+
+
 def echoes(terminal):
     return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
 
