@@ -369,6 +369,19 @@ def the_data_directory_is_found_by_option_environment_and_place(place):
 
 
 @test
+def an_empty_path_is_wrong_usage_and_does_nothing(place):
+    node = place.node(name="curvekv-data")
+    for command in (["status"], ["list"], ["serve"], ["export"]):
+        run(*command, "--data", "", cwd=place.root).ended(USAGE, "--data is empty; give a path")
+        run(*command, "--data=", cwd=place.root).ended(USAGE, "--data is empty")
+    empty = place.directory("empty")
+    run("serve", "--data", "", cwd=empty).ended(USAGE, "--data is empty")
+    equal(os.listdir(empty), [])
+    node.run("register", "--number", "x", "--out", "", cwd=place.root).ended(USAGE, "--out is empty")
+    equal(node.objects("list"), [], "registered, and its file could not be written:")
+
+
+@test
 def a_node_that_is_not_running_is_said_with_3(place):
     node = place.node()
     register(place, node, "--key", "1")
