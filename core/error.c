@@ -40,6 +40,13 @@ static const struct entry entries[] = {
       "this data directory belongs to someone else or can be written by others; run as its owner, "
       "and 'chmod 700' it" },
     { CKV_ERROR_DIRECTORY, "directory", "this is a directory; name a file in it" },
+    { CKV_ERROR_FILE_FULL, "file_full",
+      "the disk is full; free some space, or choose a file on another disk" },
+    { CKV_ERROR_PIPE, "pipe", "nobody reads what is written here; name a file with --out" },
+    { CKV_ERROR_SPECIAL_FILE, "special_file",
+      "this is a device, a pipe or a socket, which a file does not replace; choose another name, "
+      "or "
+      "'-' for standard output" },
     { CKV_ERROR_NO_CLUSTER_KEY, "no_cluster_key",
       "the cluster key of this store is gone; give it with --cluster-key, from your backup or from "
       "another node" },

@@ -37,6 +37,9 @@ enum ckv_error {
     CKV_ERROR_DIRECTORY = -15,      /* a directory where a file is wanted */
     CKV_ERROR_NOT_DIRECTORY = -17,  /* a file where a directory is wanted */
     CKV_ERROR_DIRECTORY_MODE = -16, /* a data directory that others can write, or another owns */
+    CKV_ERROR_FILE_FULL = -18,      /* no room for a file, such as a certificate's or a dump's */
+    CKV_ERROR_PIPE = -19,           /* a pipe that nobody reads any more */
+    CKV_ERROR_SPECIAL_FILE = -30,   /* a device, pipe or socket where a new file is wanted */
     CKV_ERROR_NO_CLUSTER_KEY = -14, /* a data directory with a store and without its cluster key */
 
     /*  Certificates and what is asked of them  */

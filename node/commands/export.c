@@ -1,5 +1,4 @@
 /*  export: all records as a dump, from the node or from its store.  */
-#include "kv/system.h"
 #include "node/commands/command.h"
 #include "node/commands/source.h"
 #include "node/library/keyfile.h"
@@ -22,7 +21,7 @@ static int write_entry(FILE *file, int type, struct ckv_octets octets)
     ckv_dump_head(head, type, octets.size);
     bool whole = fwrite(head, 1, sizeof(head), file) == sizeof(head) &&
                  fwrite(octets.data, 1, octets.size, file) == octets.size;
-    return whole ? CKV_OK : ckv_system_error(errno);
+    return whole ? CKV_OK : ckv_keyfile_error(errno);
 }
 
 static int export_one(void *argument, int type, const struct ckv_certificate *certificate)
@@ -36,13 +35,13 @@ static int write_dump(struct ckv_source *source, struct export *self)
 {
     uint8_t count[8];
     if (fputs(CKV_DUMP_MAGIC, self->file) < 0)
-        return ckv_system_error(errno);
+        return ckv_keyfile_error(errno);
     int rc = ckv_source_walk(source, true, export_one, self);
     ckv_put64(count, self->count);
     if (rc == CKV_OK)
         rc = write_entry(self->file, CKV_DUMP_END, ckv_octets(count, sizeof(count)));
     if (rc == CKV_OK && fflush(self->file) != 0)
-        rc = ckv_system_error(errno);
+        rc = ckv_keyfile_error(errno);
     return rc;
 }
 
@@ -57,7 +56,7 @@ static int open_file(FILE **file, struct ckv_keyfile *keyfile, const char *path,
     *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (*file)
         return CKV_OK;
-    rc = ckv_system_error(errno);
+    rc = ckv_keyfile_error(errno);
     if (fd >= 0)
         close(fd);
     ckv_keyfile_drop(keyfile);
@@ -68,7 +67,7 @@ static int open_file(FILE **file, struct ckv_keyfile *keyfile, const char *path,
 static int finish_file(FILE *file, struct ckv_keyfile *keyfile, bool force, int rc)
 {
     if (file != stdout && fclose(file) != 0 && rc == CKV_OK)
-        rc = ckv_system_error(errno);
+        rc = ckv_keyfile_error(errno);
     if (rc == CKV_OK)
         rc = ckv_keyfile_commit(keyfile, 0600, force);
     ckv_keyfile_drop(keyfile);

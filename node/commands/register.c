@@ -6,6 +6,7 @@
 #include "node/commands/output.h"
 #include "node/present.h"
 
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -237,6 +238,7 @@ static int run_change_with_file(struct change *self, json_t *request,
 {
     struct ckv_output output;
     self->output = &output;
+    signal(SIGPIPE, SIG_IGN); /* a certificate whose file nobody took is to be said */
     int status = ckv_output_open(&output, self->arguments, client_public_key);
     if (status == CKV_EXIT_DONE)
         status = run_change(self, request);
@@ -408,7 +410,7 @@ static int rotate(const struct ckv_arguments *arguments)
         &change, request, arguments->keep_client_key ? key : given_client_key(arguments, key));
 }
 
-static int revoke(const struct ckv_arguments *arguments)
+static int revoke_certificate(const struct ckv_arguments *arguments)
 {
     json_t *request = json_pack("{ss}", "command", "revoke");
     int status = add_storage_key(arguments, request, arguments->operands[0]);
@@ -504,5 +506,5 @@ const struct ckv_command ckv_command_revoke = {
     .options = "data json timeout ack wait",
     .operands_min = 1,
     .operands_max = 1,
-    .run = revoke,
+    .run = revoke_certificate,
 };

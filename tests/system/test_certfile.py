@@ -149,7 +149,7 @@ def show_names_what_is_no_certificate_file(place):
         run("show", path, "--json").ended(REFUSED)
     true(run("show", place.path("absent")).status in (REFUSED, USAGE))
     contains(run("show", place.path("absent")).err, "there is no such file")
-    run("show", place.root).ended(REFUSED, place.root)
+    run("show", place.root).ended(REFUSED, place.root, "this is a directory")
     os.mkfifo(place.path("fifo"))
     run("show", place.path("fifo"), seconds=10).ended(REFUSED, "fifo")
 

@@ -258,6 +258,14 @@ def out_that_cannot_be_written_is_known_before_the_registration(place):
     node.run("register", "--key", "1", "--out", directory).ended(REFUSED, directory)
     node.run("register", "--key", "1", "--out", directory, "--force").ended(REFUSED, directory)
     equal(node.objects("list"), [], "registered, though its file cannot be written:")
+    fifo, other = place.path("fifo"), place.path("link")
+    os.mkfifo(fifo)
+    os.symlink(fifo, other)
+    for path in (fifo, other, "/dev/null"):
+        for force in ([], ["--force"]):
+            node.run("register", "--key", "1", "--out", path, *force).ended(
+                REFUSED, path, "this is a device, a pipe or a socket")
+    equal(node.objects("list"), [])
     result = node.run("export", "--out", absent).ended(REFUSED, absent)
     lacks(result.err, "system's log")
 
@@ -287,6 +295,24 @@ def a_full_standard_output_is_an_error(place):
                                      stdout=full, stderr=subprocess.PIPE)
         equal(process.returncode, REFUSED, f"{command} {process.stderr}")
         true(process.stderr, command)
+
+
+@test
+def a_certificate_that_nobody_took_is_said_to_be_registered(place):
+    node = place.node()
+    sentence = "registered 1, but its file could not be written; 'rotate' it to get another"
+    reader, writer = os.pipe()
+    os.close(reader)
+    for key, out, reason in (("1", writer, "nobody reads what is written here"),
+                             ("2", os.open("/dev/full", os.O_WRONLY), "the disk is full")):
+        process = subprocess.run([CURVEKV, "register", "--data", node.data, "--key", key],
+                                 stdout=out, stderr=subprocess.PIPE)
+        os.close(out)
+        equal(process.returncode, REFUSED, process.stderr)
+        said = process.stderr.decode()
+        contains(said, sentence.replace("1", key, 1), reason)
+        lacks(said, "nothing of this batch was stored")
+    equal([o["storage_key"] for o in node.objects("list")], ["1", "2"])
 
 
 @test

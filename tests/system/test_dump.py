@@ -314,7 +314,7 @@ def force_replaces_no_directory_pipe_socket_or_device(place):
     os.symlink(place.root, os.path.join(directory, "directory"))
     before = {name: os.lstat(os.path.join(directory, name)).st_ino for name in os.listdir(directory)}
     for name in before:
-        sentence = "this is a directory" if name == "directory" else "the file exists"
+        sentence = "this is a directory" if name == "directory" else "a device, a pipe or a socket"
         for command in (["export"], ["register", "--key", "1"]):
             node.run(*command, "--force", "--out", os.path.join(directory, name)).ended(REFUSED,
                                                                                         sentence)
