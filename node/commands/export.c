@@ -2,6 +2,7 @@
 #include "node/commands/command.h"
 #include "node/commands/source.h"
 #include "node/library/keyfile.h"
+#include "node/present.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -80,6 +81,8 @@ static int export_all(const struct ckv_arguments *arguments)
     struct export self = { .count = 0 };
     struct ckv_keyfile keyfile;
     const char *path = arguments->out ? arguments->out : "-";
+    if (arguments->json && strcmp(path, "-") == 0)
+        return ckv_complain_usage("with --json, name the dump's file with --out");
     if (strcmp(path, "-") == 0 && isatty(STDOUT_FILENO))
         return ckv_complain_usage("a dump is binary; name a file with --out, or use a pipe");
     int rc = open_file(&self.file, &keyfile, path, arguments->force);
@@ -95,7 +98,10 @@ static int export_all(const struct ckv_arguments *arguments)
     ckv_source_close(&source);
     if (rc != CKV_OK)
         return ckv_complain(arguments, rc, "export to %s", path);
-    fprintf(stderr, "exported %llu records\n", (unsigned long long)self.count);
+    if (arguments->json)
+        ckv_present_object(json_pack("{sI}", "exported", (json_int_t)self.count));
+    else
+        fprintf(stderr, "exported %llu records\n", (unsigned long long)self.count);
     return CKV_EXIT_DONE;
 }
 
@@ -105,7 +111,8 @@ const struct ckv_command ckv_command_export = {
     .summary = "write all certificates to a dump",
     .help = "  --out FILE           the dump; '-' or none: standard output\n"
             "  --force              overwrite FILE\n"
-            "  --data DIR, --json, --timeout SECONDS\n"
+            "  --json               how many were exported, one object; with --out FILE only\n"
+            "  --data DIR, --timeout SECONDS\n"
             "\n"
             "The dump keeps everything: records as they are, sealed, those in conflict too.\n"
             "'curvekv import' takes it back, on any node with the same cluster key. While the\n"

@@ -329,6 +329,23 @@ def status_says_how_the_node_is(place):
 
 
 @test
+def status_is_watched_on_a_node_alone_too(place):
+    node = place.node("--node", "alpha")
+    process = subprocess.Popen([CURVEKV, "status", "--data", node.data, "--watch"],
+                               stdout=subprocess.PIPE)
+    try:
+        for _ in range(2):  # and again after a second
+            said = [process.stdout.readline().decode()]
+            while "requests" not in said[-1]:
+                said.append(process.stdout.readline().decode())
+            contains("".join(said), "node               alpha", "certificates       0")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@test
 def help_lists_every_command_and_each_has_an_example(place):
     for arguments in (["help"], ["--help"], ["-h"]):
         overview = run(*arguments).ended(DONE).out
@@ -342,6 +359,9 @@ def help_lists_every_command_and_each_has_an_example(place):
         contains(overview, text.splitlines()[0])
     contains(run("version").ended(DONE).out, "curvekv ")
     equal(run("--version").out, run("version").out)
+    equal(run("version", "--json").ended(DONE).objects(),
+          [{"version": run("version").out.split()[1]}])
+    run("version", "--jsn").ended(USAGE, "version [--json]")
 
 
 @test

@@ -119,6 +119,16 @@ def a_dump_of_another_cluster_is_refused_with_its_sentence(place):
 
 
 @test
+def an_export_with_json_says_how_many_in_json(place):
+    node = place.node()
+    fill(node, place)
+    result = node.done("export", "--json", "--out", place.path("dump"))
+    equal((result.objects(), result.err), ([{"exported": 20}], ""))
+    for out in ([], ["--out", "-"]):
+        equal(node.run("export", "--json", *out).ended(USAGE, "with --json").out, "")
+
+
+@test
 def two_certificates_of_one_storage_key_are_a_conflict_that_is_kept(place):
     key = key_of(place)
     nodes = [place.node("--cluster-key", key, name=name) for name in "ab"]
