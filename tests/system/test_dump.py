@@ -114,7 +114,7 @@ def a_dump_of_another_cluster_is_refused_with_its_sentence(place):
     before = export(second, place, "before")
     counts, result = second.imports(place.path("dump"), status=REFUSED)
     equal(counts, {"refused": 20})
-    contains(result.err, "the record belongs to another cluster: another cluster key sealed it")
+    contains(result.out, "the record belongs to another cluster: another cluster key sealed it")
     equal(export(second, place, "after"), before)
 
 
