@@ -47,6 +47,9 @@ static const struct entry entries[] = {
       "this is a device, a pipe or a socket, which a file does not replace; choose another name, "
       "or "
       "'-' for standard output" },
+    { CKV_ERROR_OTHER_CLUSTER_KEY, "other_cluster_key",
+      "this data directory was begun with another cluster key; use that one, or choose another "
+      "directory with --data" },
     { CKV_ERROR_NO_CLUSTER_KEY, "no_cluster_key",
       "the cluster key of this store is gone; give it with --cluster-key, from your backup or from "
       "another node" },
@@ -60,6 +63,8 @@ static const struct entry entries[] = {
     { CKV_ERROR_CLIENT_KEY_TAKEN, "client_key_taken",
       "an active certificate has this client public key; revoke that one first, or make a new "
       "key" },
+    { CKV_ERROR_VALIDITY, "validity",
+      "the certificate would end before it begins; give an end that is after not_before" },
     { CKV_ERROR_SHARED_KEY, "shared_key",
       "this certificate shares the cluster's default server key; rotate it to a dedicated one" },
 
@@ -132,15 +137,20 @@ static const struct entry entries[] = {
     { CKV_ERROR_POSITION, "position",
       "these entries do not follow what was applied last; the node reads the log again" },
     { CKV_ERROR_NODE_LIVE, "node_live",
-      "this node is running; only one that will never come back can be forgotten: stop it first" },
+      "this node is running; only one that will never come back can be forgotten: stop it first; "
+      "if another of the same name is meant, give its id" },
     { CKV_ERROR_NO_CLUSTER, "no_cluster",
       "this node runs alone; start it with --redis to make it a member of a cluster" },
     { CKV_ERROR_ENDPOINT, "endpoint",
-      "an endpoint is tcp://host:port or ipc://path; to listen on every address, tcp://*:port" },
+      "an endpoint is tcp://host:port or ipc://path, such as tcp://10.0.0.5:5555" },
     { CKV_ERROR_HOST, "host",
-      "this host has no address here; check its name, or listen on tcp://*:port" },
+      "this is no address of this machine; check it, or listen on tcp://*:port" },
+    { CKV_ERROR_NO_ADDRESS, "no_address",
+      "no address is known for this host; check its name, or give its address" },
     { CKV_ERROR_PORT_IN_USE, "port_in_use",
-      "another process listens here; stop it, or choose another port" },
+      "this port or path is in use; stop what listens here, wait a minute if nothing does, or "
+      "choose "
+      "another" },
 
     { CKV_ERROR_ZMTP, "zmtp", "the peer does not speak ZMTP 3; look what connects to this port" },
     { CKV_ERROR_FRAME_SIZE, "frame_size",

@@ -27,6 +27,17 @@ static int add_time(json_t *request, const char *name, const char *option, const
     return CKV_EXIT_DONE;
 }
 
+/*  Times in one form are in the order of their texts.  */
+static int check_validity(const struct ckv_arguments *arguments, const json_t *request)
+{
+    const char *begin = json_string_value(json_object_get(request, "not_before"));
+    const char *end = json_string_value(json_object_get(request, "not_after"));
+    if (!begin || !end || strcmp(begin, end) < 0)
+        return CKV_EXIT_DONE;
+    return ckv_complain_usage("--expires %s is not after --not-before %s", arguments->expires,
+                              arguments->not_before);
+}
+
 static int add_server_key(json_t *request, const char *text)
 {
     if (!text)
@@ -266,6 +277,8 @@ static int add_registration(const struct ckv_arguments *arguments, json_t *reque
         status = add_time(request, "not_before", "not-before", arguments->not_before);
     if (status == CKV_EXIT_DONE)
         status = add_time(request, "not_after", "expires", arguments->expires);
+    if (status == CKV_EXIT_DONE)
+        status = check_validity(arguments, request);
     if (status == CKV_EXIT_DONE)
         status = add_metadata(arguments, request);
     if (status == CKV_EXIT_DONE)

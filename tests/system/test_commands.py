@@ -135,11 +135,16 @@ def list_prints_all_in_the_order_of_registration_and_filters(place):
     equal([o["storage_key"] for o in node.objects("list", "--state", "expired")], ["brief"])
     equal([o["storage_key"] for o in node.objects("list", "--state", "active")],
           ["k0", "k2", "k3", "k4"])
+    register(place, node, "--key", "late", "--not-before", "7d")
+    contains(node.done("list").out, "not yet valid")
+    for state in ("not-yet-valid", "not yet valid"):
+        equal([o["storage_key"] for o in node.objects("list", "--state", state)], ["late"])
+    keys.append("late")
     equal(node.objects("list", "--conflicts"), [])
     lines = node.done("list").out.splitlines()
     equal(lines[0].split(), ["STATE", "VALID", "UNTIL", "ORGANISATION", "NUMBER", "STORAGE", "KEY"])
     equal([line.split()[-1] for line in lines[1:]], keys)
-    node.run("list", "--state", "lost").ended(USAGE, "it is active, revoked or expired")
+    node.run("list", "--state", "lost").ended(USAGE, "it is active, not-yet-valid, revoked or expired")
 
 
 @test
@@ -223,6 +228,9 @@ def validity_is_what_was_asked(place):
     true(said["created"] < said["not_before"] < said["not_after"], said)
     equal(said["valid"], False)
     node.run("resolve", "2").ended(REFUSED, "not valid yet")
+    node.run("register", "--key", "3", "--not-before", "7d", "--expires", "1d").ended(
+        USAGE, "--expires 1d is not after --not-before 7d")
+    node.run("rotate", "2", "--expires", "1d").ended(REFUSED, "would end before it begins")
     for wrong in ("yesterday", "2001-01-01", "0d", "-1d", "9999999999y", "1", "", "2030-02-30"):
         node.run("register", "--key", "3", f"--expires={wrong}").ended(
             USAGE, "--expires", "give a time to come")
