@@ -202,6 +202,9 @@ static int exit_status_of(int error)
     case CKV_ERROR_METADATA:
     case CKV_ERROR_Z85:
     case CKV_ERROR_PATH:
+    case CKV_ERROR_URL:
+    case CKV_ERROR_URL_TLS:
+    case CKV_ERROR_ENDPOINT:
         return CKV_EXIT_USAGE;
     case CKV_ERROR_NOT_REACHABLE:
     case CKV_ERROR_TIMEOUT:

@@ -43,6 +43,10 @@ static int read_endpoints(struct ckv_tunnel_options *self, const struct ckv_argu
                                arguments->to);
     if (rc != CKV_OK)
         return ckv_complain(arguments, rc, "--to %s", arguments->to);
+    for (size_t i = 0; i < self->server_count; i++)
+        if (ckv_endpoint_equal(&self->listen, &self->servers[i]))
+            return ckv_complain_usage("--to %s is where the tunnel itself would listen",
+                                      arguments->to);
     self->server = arguments->to;
     return CKV_EXIT_DONE;
 }
