@@ -185,11 +185,11 @@ static const struct entry entries[] = {
       "and "
       "receives by turns" },
     { CKV_ERROR_NO_SECRET_KEY, "no_secret_key",
-      "this file has no secret key; take the one that the client keeps" },
+      "this file has no secret key; add the client's to it, as secret-key = \"...\" below the "
+      "public-key, or take the file that has it" },
     { CKV_ERROR_NO_SERVER_KEY, "no_server_key",
       "this file does not tell the server's public key; take the one that 'curvekv register' "
-      "wrote, "
-      "or give the key" },
+      "wrote, and add the client's secret key to that if it has none" },
     { CKV_ERROR_PROTECTED, "protected", "this file is protected; give its passphrase" },
 };
 

@@ -184,6 +184,10 @@ static void report(const struct ckv_arguments *arguments, const char *done,
         printf("%s %s\ncertificate in %s\n", done, text, arguments->out);
     else
         fprintf(stderr, "%s %s\n", done, text); /* the file is on standard output */
+    if (output && output->lacks_secret_key && !arguments->json)
+        fputs("curvekv: the file lacks the client's secret key, which the node never had; the "
+              "client adds it where the file says\n",
+              stderr);
 }
 
 /*  What is asked of the node, what comes of it, and how to say it.  */
@@ -466,7 +470,8 @@ const struct ckv_command ckv_command_register = {
         "  --data DIR, --json, --timeout SECONDS\n"
         "\n"
         "The file is the client's: it holds its secret key and its hello key. CZMQ's zcert\n"
-        "and pyzmq read it.\n"
+        "and pyzmq read it. After --client-key the client adds its secret key to the file,\n"
+        "which says where.\n"
         "\n"
         "Examples:\n"
         "  curvekv register --organisation ACME --number 42 --out acme42.cert\n"

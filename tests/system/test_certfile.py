@@ -171,6 +171,14 @@ def a_passphrase_protects_the_secrets(place):
     contains(run("show", path).ended(DONE).out, "protected by a passphrase")
     run("show", path, "--passphrase-file", right).ended(DONE, "the passphrase is right")
     run("show", path, "--passphrase-file", wrong).ended(REFUSED, "the passphrase is wrong")
+    equal(run("show", "--json", path, "--passphrase-file", right).objects()[0]
+          ["passphrase_is_right"], True)
+    clear = place.path("43.cert")
+    node.done("register", "--key", "43", "--out", clear)
+    run("show", clear, "--passphrase-file", wrong).ended(DONE, "this file is not protected")
+    equal(run("show", "--json", clear, "--passphrase-file", wrong).objects()[0]
+          ["passphrase_is_right"], None)
+    lacks(run("show", "--json", clear).out, "passphrase_is_right")
     damaged = text.replace('protected = "', 'protected = "').rstrip()
     last = damaged.rindex('"') - 1
     damaged = damaged[:last] + ("0" if damaged[last] != "0" else "1") + damaged[last + 1:]
@@ -258,6 +266,30 @@ def a_hostile_file_cannot_eat_the_machine(place):
                    "00000000" + "0000000000000000"):
         write(place.path("hostile"), text[:begin] + limits + text[begin + 24:], 0o600)
         run("show", place.path("hostile"), "--passphrase-file", right, seconds=20).ended(REFUSED)
+
+
+@test
+def a_file_without_the_clients_secret_key_says_where_to_add_it(place):
+    node = place.node()
+    path = place.path("42.cert")
+    public, secret = (key.decode() for key in zmq.curve_keypair())
+    listen = ("--to", "tcp://127.0.0.1:1", "--listen", f"ipc://{place.path('t')}")
+    contains(node.done("register", "--key", "42", "--client-key", public, "--out", path).err,
+             "the file lacks the client's secret key")
+    text = read(path).decode()
+    contains(text, "without the client's secret key")
+    contains(run("show", path).ended(DONE).out, "the client has to add its own")
+    run("connect", "--certificate", path, *listen).ended(
+        REFUSED, 'secret-key = "..." below the public-key')
+    bare = write(place.path("own"), f'curve\n    public-key = "{public}"\n    '
+                                    f'secret-key = "{secret}"\n', 0o600)
+    run("connect", "--certificate", bare, *listen).ended(REFUSED, "add the client's secret key")
+    line = [line for line in text.splitlines() if line.startswith("#   secret-key = ")][0]
+    write(path, text.replace(line, f'    secret-key = "{secret}"'), 0o600)
+    equal(secret_in(path), secret)
+    contains(run("show", path).ended(DONE).out, "yes, in clear")
+    program = place.compile("zcert.c", "-lczmq", "-lzmq")
+    equal(zcert_load(program, path)[:2], (public, secret))
 
 
 def secret_in(path):
