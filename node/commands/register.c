@@ -248,15 +248,16 @@ static int run_change(const struct change *self, json_t *request)
 }
 
 /*  The same, and writes the file, which is opened first. CLIENT_PUBLIC_KEY as for ckv_output_open.  */
-static int run_change_with_file(struct change *self, json_t *request,
+static int run_change_with_file(const struct change *self, json_t *request,
                                 const uint8_t *client_public_key)
 {
     struct ckv_output output;
-    self->output = &output;
+    struct change change = *self;
+    change.output = &output;
     signal(SIGPIPE, SIG_IGN); /* a certificate whose file nobody took is to be said */
     int status = ckv_output_open(&output, self->arguments, client_public_key);
     if (status == CKV_EXIT_DONE)
-        status = run_change(self, request);
+        status = run_change(&change, request);
     else
         json_decref(request);
     ckv_output_close(&output);
@@ -372,9 +373,10 @@ static int register_client(const struct ckv_arguments *arguments)
 /*  The client's key as the certificate has it now, expired or not.  */
 static int find_client_key(const struct ckv_arguments *arguments, uint8_t key[32])
 {
+    static const struct ckv_certificate none;
     struct ckv_client *client;
     struct ckv_reply reply;
-    struct ckv_certificate certificate;
+    struct ckv_certificate certificate = none;
     int rc = ckv_client_new(&client, arguments->data, ckv_timeout(arguments));
     if (rc != CKV_OK)
         return ckv_complain(arguments, rc, "%s", arguments->data);
@@ -382,7 +384,7 @@ static int find_client_key(const struct ckv_arguments *arguments, uint8_t key[32
         json_pack("{ssss}", "command", "resolve", "storage_key", arguments->operands[0]);
     rc = ckv_client_call(client, request, &reply);
     struct ckv_octets record = ckv_reply_record(&reply);
-    if (record.size)
+    if (record.size || rc == CKV_OK) /* it comes with a refusal, too */
         rc = ckv_certificate_parse(&certificate, record.data, record.size);
     if (rc == CKV_OK)
         memcpy(key, certificate.client_public_key, 32);
