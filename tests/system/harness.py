@@ -143,7 +143,7 @@ class Result:
         if self.status != status or not all(sentence in self.err for sentence in sentences):
             raise AssertionError(f"expected {status} with {sentences}:\n{self}")
         if status != DONE and "--json" not in self.arguments:
-            true(self.err.startswith("curvekv: ") or "refused " in self.err, self)
+            true(re.search("^curvekv: ", self.err, re.M) or "refused " in self.err, self)
         return self
 
     def objects(self):
