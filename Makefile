@@ -159,20 +159,20 @@ lint: packages
 
 .PHONY: install
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig \
-	    $(DESTDIR)$(PREFIX)/include/curvekv/core
-	install $B/curvekv $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $B/libcurvekv.a $(DESTDIR)$(PREFIX)/lib
-	install -m 644 $B/libcurvekv.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib
-	ln -sf libcurvekv.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libcurvekv.so.$(SOVERSION)
-	ln -sf libcurvekv.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libcurvekv.so
-	install -m 644 $(PUBLIC_HEADERS) $(DESTDIR)$(PREFIX)/include/curvekv
-	install -m 644 $(CORE_PUBLIC_HEADERS) $(DESTDIR)$(PREFIX)/include/curvekv/core
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/pkgconfig" \
+	    "$(DESTDIR)$(PREFIX)/include/curvekv/core"
+	install $B/curvekv "$(DESTDIR)$(PREFIX)/bin"
+	install -m 644 $B/libcurvekv.a "$(DESTDIR)$(PREFIX)/lib"
+	install -m 644 $B/libcurvekv.so.$(VERSION) "$(DESTDIR)$(PREFIX)/lib"
+	ln -sf libcurvekv.so.$(VERSION) "$(DESTDIR)$(PREFIX)/lib/libcurvekv.so.$(SOVERSION)"
+	ln -sf libcurvekv.so.$(SOVERSION) "$(DESTDIR)$(PREFIX)/lib/libcurvekv.so"
+	install -m 644 $(PUBLIC_HEADERS) "$(DESTDIR)$(PREFIX)/include/curvekv"
+	install -m 644 $(CORE_PUBLIC_HEADERS) "$(DESTDIR)$(PREFIX)/include/curvekv/core"
 	printf '%s\n' 'Name: curvekv' \
 	    'Description: Replicated key-value cache of CurveZMQ certificates' \
 	    'Version: $(VERSION)' 'Requires.private: $(LIB_PACKAGES)' \
 	    'Cflags: -I$(PREFIX)/include/curvekv' 'Libs: -L$(PREFIX)/lib -lcurvekv' \
-	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/curvekv.pc
+	    > "$(DESTDIR)$(PREFIX)/lib/pkgconfig/curvekv.pc"
 	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig
 
 .PHONY: clean

@@ -346,6 +346,11 @@ bool ckv_certfile_is_secret(const struct ckv_certfile *self)
     return self->has_secret_key || self->has_hello_key || self->is_protected;
 }
 
+bool ckv_certfile_lacks_secret_key(const struct ckv_certfile *self)
+{
+    return self->has_hello_key && !self->has_secret_key && !self->is_protected;
+}
+
 static void put_banner(struct writer *writer, const struct ckv_certfile *self)
 {
     char fingerprint[CKV_FINGERPRINT_TEXT_SIZE];
@@ -353,6 +358,11 @@ static void put_banner(struct writer *writer, const struct ckv_certfile *self)
         put_text(writer, "#   ****  Written by curvekv  ****\n"
                          "#   ZeroMQ CURVE **Secret** Certificate, protected by a passphrase\n"
                          "#   Keep it secret, mode 0600: whoever has it can try passphrases.\n");
+    else if (ckv_certfile_lacks_secret_key(self))
+        put_text(writer, "#   ****  Written by curvekv  ****\n"
+                         "#   ZeroMQ CURVE Certificate, still without the client's secret key\n"
+                         "#   Keep it secret, mode 0600: once the client has added its own, where\n"
+                         "#   the line below says, whoever has it is this client.\n");
     else if (ckv_certfile_is_secret(self))
         put_text(writer, "#   ****  Written by curvekv  ****\n"
                          "#   ZeroMQ CURVE **Secret** Certificate\n"
@@ -398,6 +408,8 @@ static void put_curve(struct writer *writer, const struct ckv_certfile *self)
     put_key(writer, "public-key", self->public_key);
     if (self->has_secret_key && !self->is_protected)
         put_key(writer, "secret-key", self->secret_key);
+    if (ckv_certfile_lacks_secret_key(self))
+        put_text(writer, "#   secret-key = \"the client's own; then without the # in front\"\n");
 }
 
 static int put_curvekv(struct writer *writer, const struct ckv_certfile *self)

@@ -104,6 +104,10 @@ int ckv_certfile_write(const struct ckv_certfile *self, char *text, size_t capac
     written with mode 0600.  */
 bool ckv_certfile_is_secret(const struct ckv_certfile *self);
 
+/*  Whether SELF is a client's but for its secret key, which the client has to add: the node that made it
+    never had that. What is written then says so, and where to add it.  */
+bool ckv_certfile_lacks_secret_key(const struct ckv_certfile *self);
+
 /*  Moves secret key and hello key under PASSPHRASE: afterwards self->is_protected, and
     has_secret_key and has_hello_key are false, and the keys are wiped. SALT and NONCE are fresh
     random. OPSLIMIT and MEMLIMIT are crypto_pwhash's, within the bounds above; this takes as long

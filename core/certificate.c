@@ -119,7 +119,7 @@ int ckv_certificate_check(const struct ckv_certificate *self)
     if (self->metadata.size > CKV_METADATA_MAX || ckv_properties_check(self->metadata) != CKV_OK)
         return CKV_ERROR_METADATA;
     if (self->not_after && self->not_before >= self->not_after)
-        return CKV_ERROR_ARGUMENT;
+        return CKV_ERROR_VALIDITY;
     return CKV_OK;
 }
 

@@ -40,6 +40,16 @@ static const struct entry entries[] = {
       "this data directory belongs to someone else or can be written by others; run as its owner, "
       "and 'chmod 700' it" },
     { CKV_ERROR_DIRECTORY, "directory", "this is a directory; name a file in it" },
+    { CKV_ERROR_FILE_FULL, "file_full",
+      "the disk is full; free some space, or choose a file on another disk" },
+    { CKV_ERROR_PIPE, "pipe", "nobody reads what is written here; name a file with --out" },
+    { CKV_ERROR_SPECIAL_FILE, "special_file",
+      "this is a device, a pipe or a socket, which a file does not replace; choose another name, "
+      "or "
+      "'-' for standard output" },
+    { CKV_ERROR_OTHER_CLUSTER_KEY, "other_cluster_key",
+      "this data directory was begun with another cluster key; use that one, or choose another "
+      "directory with --data" },
     { CKV_ERROR_NO_CLUSTER_KEY, "no_cluster_key",
       "the cluster key of this store is gone; give it with --cluster-key, from your backup or from "
       "another node" },
@@ -53,6 +63,8 @@ static const struct entry entries[] = {
     { CKV_ERROR_CLIENT_KEY_TAKEN, "client_key_taken",
       "an active certificate has this client public key; revoke that one first, or make a new "
       "key" },
+    { CKV_ERROR_VALIDITY, "validity",
+      "the certificate would end before it begins; give an end that is after not_before" },
     { CKV_ERROR_SHARED_KEY, "shared_key",
       "this certificate shares the cluster's default server key; rotate it to a dedicated one" },
 
@@ -125,15 +137,19 @@ static const struct entry entries[] = {
     { CKV_ERROR_POSITION, "position",
       "these entries do not follow what was applied last; the node reads the log again" },
     { CKV_ERROR_NODE_LIVE, "node_live",
-      "this node is running; only one that will never come back can be forgotten: stop it first" },
+      "this node is running; only one that will never come back can be forgotten: stop it first; "
+      "if another of the same name is meant, give its id" },
     { CKV_ERROR_NO_CLUSTER, "no_cluster",
       "this node runs alone; start it with --redis to make it a member of a cluster" },
     { CKV_ERROR_ENDPOINT, "endpoint",
-      "an endpoint is tcp://host:port or ipc://path; to listen on every address, tcp://*:port" },
+      "an endpoint is tcp://host:port or ipc://path, such as tcp://10.0.0.5:5555" },
     { CKV_ERROR_HOST, "host",
-      "this host has no address here; check its name, or listen on tcp://*:port" },
+      "this is no address of this machine; check it, or listen on tcp://*:port" },
+    { CKV_ERROR_NO_ADDRESS, "no_address",
+      "no address is known for this host; check its name, or give its address" },
     { CKV_ERROR_PORT_IN_USE, "port_in_use",
-      "another process listens here; stop it, or choose another port" },
+      "this port or path is in use; stop what listens here, wait a minute if nothing does, or "
+      "choose another" },
     { CKV_ERROR_NO_SOCKET, "no_socket",
       "a file that is no socket is at this path; choose another path, or remove it first" },
 
@@ -170,11 +186,11 @@ static const struct entry entries[] = {
       "and "
       "receives by turns" },
     { CKV_ERROR_NO_SECRET_KEY, "no_secret_key",
-      "this file has no secret key; take the one that the client keeps" },
+      "this file has no secret key; add the client's to it, as secret-key = \"...\" below the "
+      "public-key, or take the file that has it" },
     { CKV_ERROR_NO_SERVER_KEY, "no_server_key",
       "this file does not tell the server's public key; take the one that 'curvekv register' "
-      "wrote, "
-      "or give the key" },
+      "wrote, and add the client's secret key to that if it has none" },
     { CKV_ERROR_PROTECTED, "protected", "this file is protected; give its passphrase" },
 };
 

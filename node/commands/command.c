@@ -12,7 +12,9 @@
 #include <string.h>
 #include <time.h>
 
-enum kind { TEXT, FLAG, META };
+/*  A PATH is a text that is not empty: an empty one comes of a shell's variable that is not set, and
+    would be taken for no path at all.  */
+enum kind { TEXT, PATH, FLAG, META };
 
 static const struct option {
     const char *name;
@@ -23,14 +25,18 @@ static const struct option {
     {                                                                                              \
         name, TEXT, offsetof(struct ckv_arguments, member)                                         \
     }
+#define PATH_OPTION(name, member)                                                                  \
+    {                                                                                              \
+        name, PATH, offsetof(struct ckv_arguments, member)                                         \
+    }
 #define FLAG_OPTION(name, member)                                                                  \
     {                                                                                              \
         name, FLAG, offsetof(struct ckv_arguments, member)                                         \
     }
     TEXT_OPTION("ack", ack),
-    TEXT_OPTION("data", data),
+    PATH_OPTION("data", data),
     TEXT_OPTION("cluster", cluster),
-    TEXT_OPTION("cluster-key", cluster_key),
+    PATH_OPTION("cluster-key", cluster_key),
     TEXT_OPTION("expires", expires),
     TEXT_OPTION("client-key", client_key),
     TEXT_OPTION("key", key),
@@ -41,10 +47,10 @@ static const struct option {
     TEXT_OPTION("not-before", not_before),
     TEXT_OPTION("number", number),
     TEXT_OPTION("organisation", organisation),
-    TEXT_OPTION("out", out),
-    TEXT_OPTION("passphrase-file", passphrase_file),
+    PATH_OPTION("out", out),
+    PATH_OPTION("passphrase-file", passphrase_file),
     TEXT_OPTION("redis", redis),
-    TEXT_OPTION("redis-password-file", redis_password_file),
+    PATH_OPTION("redis-password-file", redis_password_file),
     TEXT_OPTION("server-key", server_key),
     TEXT_OPTION("state", state),
     TEXT_OPTION("store", store),
@@ -52,7 +58,7 @@ static const struct option {
     TEXT_OPTION("wait", wait),
     TEXT_OPTION("backend", backend),
     TEXT_OPTION("backend-mode", backend_mode),
-    TEXT_OPTION("certificate", certificate),
+    PATH_OPTION("certificate", certificate),
     TEXT_OPTION("clock-window", clock_window),
     TEXT_OPTION("gateway", gateway),
     TEXT_OPTION("handshake-timeout", handshake_timeout),
@@ -106,9 +112,11 @@ static bool is_option(const struct ckv_command *command, const char *text)
 static int set_option(struct ckv_arguments *self, const struct option *option, const char *value)
 {
     char *base = (char *)self;
+    if (option->kind == PATH && !value[0])
+        return ckv_complain_usage("--%s is empty; give a path, or leave it out", option->name);
     if (option->kind == FLAG) {
         *(bool *)(base + option->offset) = true;
-    } else if (option->kind == TEXT) {
+    } else if (option->kind == TEXT || option->kind == PATH) {
         *(const char **)(base + option->offset) = value;
     } else {
         if (self->meta_count == CKV_ARGUMENTS_META_MAX)
@@ -195,6 +203,9 @@ static int exit_status_of(int error)
     case CKV_ERROR_METADATA:
     case CKV_ERROR_Z85:
     case CKV_ERROR_PATH:
+    case CKV_ERROR_URL:
+    case CKV_ERROR_URL_TLS:
+    case CKV_ERROR_ENDPOINT:
         return CKV_EXIT_USAGE;
     case CKV_ERROR_NOT_REACHABLE:
     case CKV_ERROR_TIMEOUT:

@@ -42,6 +42,8 @@ static int read_endpoints(struct ckv_tunnel_options *self, const struct ckv_argu
     rc = ckv_host_read(&self->server, arguments->to);
     if (rc != CKV_OK)
         return ckv_complain(arguments, rc, "--to %s", arguments->to);
+    if (ckv_host_has(&self->server, &self->listen))
+        return ckv_complain_usage("--to %s is where the tunnel itself would listen", arguments->to);
     return CKV_EXIT_DONE;
 }
 

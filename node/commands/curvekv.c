@@ -30,7 +30,7 @@ static int print_overview(void)
     for (size_t i = 0; i < COMMANDS; i++)
         printf("  %-9s  %s\n", commands[i]->name, commands[i]->summary);
     puts("  help       this, or 'curvekv help COMMAND'\n"
-         "  version    which version this is\n"
+         "  version    which version this is; --json: as an object\n"
          "\n"
          "Every command takes --help; those that need a node's directory, --data DIR (default:\n"
          "$CURVEKV_DATA, else ./curvekv-data).\n"
@@ -106,7 +106,10 @@ int main(int argc, char **argv)
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return help(argc - 2, argv + 2);
     if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0) {
-        puts("curvekv " CKV_VERSION);
+        bool json = argc == 3 && strcmp(argv[2], "--json") == 0;
+        if (argc > 2 && !json)
+            return ckv_complain_usage("usage: curvekv version [--json]");
+        puts(json ? "{\"version\":\"" CKV_VERSION "\"}" : "curvekv " CKV_VERSION);
         return CKV_EXIT_DONE;
     }
     const struct ckv_command *command = find_command(name);

@@ -1,8 +1,8 @@
 /*  export: all records as a dump, from the node or from its store.  */
-#include "kv/system.h"
 #include "node/commands/command.h"
 #include "node/commands/source.h"
 #include "node/library/keyfile.h"
+#include "node/present.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +22,7 @@ static int write_entry(FILE *file, int type, struct ckv_octets octets)
     ckv_dump_head(head, type, octets.size);
     bool whole = fwrite(head, 1, sizeof(head), file) == sizeof(head) &&
                  fwrite(octets.data, 1, octets.size, file) == octets.size;
-    return whole ? CKV_OK : ckv_system_error(errno);
+    return whole ? CKV_OK : ckv_keyfile_error(errno);
 }
 
 static int export_one(void *argument, int type, const struct ckv_certificate *certificate)
@@ -36,13 +36,13 @@ static int write_dump(struct ckv_source *source, struct export *self)
 {
     uint8_t count[8];
     if (fputs(CKV_DUMP_MAGIC, self->file) < 0)
-        return ckv_system_error(errno);
+        return ckv_keyfile_error(errno);
     int rc = ckv_source_walk(source, true, export_one, self);
     ckv_put64(count, self->count);
     if (rc == CKV_OK)
         rc = write_entry(self->file, CKV_DUMP_END, ckv_octets(count, sizeof(count)));
     if (rc == CKV_OK && fflush(self->file) != 0)
-        rc = ckv_system_error(errno);
+        rc = ckv_keyfile_error(errno);
     return rc;
 }
 
@@ -57,7 +57,7 @@ static int open_file(FILE **file, struct ckv_keyfile *keyfile, const char *path,
     *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (*file)
         return CKV_OK;
-    rc = ckv_system_error(errno);
+    rc = ckv_keyfile_error(errno);
     if (fd >= 0)
         close(fd);
     ckv_keyfile_drop(keyfile);
@@ -68,7 +68,7 @@ static int open_file(FILE **file, struct ckv_keyfile *keyfile, const char *path,
 static int finish_file(FILE *file, struct ckv_keyfile *keyfile, bool force, int rc)
 {
     if (file != stdout && fclose(file) != 0 && rc == CKV_OK)
-        rc = ckv_system_error(errno);
+        rc = ckv_keyfile_error(errno);
     if (rc == CKV_OK)
         rc = ckv_keyfile_commit(keyfile, 0600, force);
     ckv_keyfile_drop(keyfile);
@@ -81,6 +81,8 @@ static int export_all(const struct ckv_arguments *arguments)
     struct export self = { .count = 0 };
     struct ckv_keyfile keyfile;
     const char *path = arguments->out ? arguments->out : "-";
+    if (arguments->json && strcmp(path, "-") == 0)
+        return ckv_complain_usage("with --json, name the dump's file with --out");
     if (strcmp(path, "-") == 0 && isatty(STDOUT_FILENO))
         return ckv_complain_usage("a dump is binary; name a file with --out, or use a pipe");
     int rc = open_file(&self.file, &keyfile, path, arguments->force);
@@ -96,7 +98,10 @@ static int export_all(const struct ckv_arguments *arguments)
     ckv_source_close(&source);
     if (rc != CKV_OK)
         return ckv_complain(arguments, rc, "export to %s", path);
-    fprintf(stderr, "exported %llu records\n", (unsigned long long)self.count);
+    if (arguments->json)
+        ckv_present_object(json_pack("{sI}", "exported", (json_int_t)self.count));
+    else
+        fprintf(stderr, "exported %llu records\n", (unsigned long long)self.count);
     return CKV_EXIT_DONE;
 }
 
@@ -106,7 +111,8 @@ const struct ckv_command ckv_command_export = {
     .summary = "write all certificates to a dump",
     .help = "  --out FILE           the dump; '-' or none: standard output\n"
             "  --force              overwrite FILE\n"
-            "  --data DIR, --json, --timeout SECONDS\n"
+            "  --json               how many were exported, one object; with --out FILE only\n"
+            "  --data DIR, --timeout SECONDS\n"
             "\n"
             "The dump keeps everything: records as they are, sealed, those in conflict too.\n"
             "'curvekv import' takes it back, on any node with the same cluster key. While the\n"

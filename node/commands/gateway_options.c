@@ -106,6 +106,41 @@ static int read_backend(const struct ckv_arguments *arguments, struct ckv_host *
     return rc == CKV_OK ? CKV_EXIT_DONE : ckv_complain(arguments, rc, "--backend %s", text);
 }
 
+const char *ckv_gateway_option_given(const struct ckv_arguments *arguments)
+{
+    const struct {
+        const char *name, *text;
+    } given[] = {
+        { "backend", arguments->backend },
+        { "backend-mode", arguments->backend_mode },
+        { "loops", arguments->loops },
+        { "stock-hello", arguments->stock_hello },
+        { "stock-share", arguments->stock_share },
+        { "clock-window", arguments->clock_window },
+        { "key-rate", arguments->key_rate },
+        { "max-pending", arguments->max_pending },
+        { "max-pending-per-address", arguments->max_pending_per_address },
+        { "handshake-timeout", arguments->handshake_timeout },
+        { "max-message", arguments->max_message },
+    };
+    for (size_t i = 0; i < sizeof(given) / sizeof(*given); i++)
+        if (given[i].text)
+            return given[i].name;
+    return NULL;
+}
+
+static int read_endpoints(struct ckv_gateway_options *self, const struct ckv_arguments *arguments,
+                          const char *listen)
+{
+    int status = read_listen(arguments, listen, &self->listen);
+    if (status == CKV_EXIT_DONE)
+        status = read_backend(arguments, &self->backend);
+    if (status == CKV_EXIT_DONE && ckv_host_has(&self->backend, &self->listen))
+        return ckv_complain_usage("--backend %s is where the gateway itself would listen",
+                                  arguments->backend);
+    return status;
+}
+
 int ckv_gateway_options_read(struct ckv_gateway_options *self,
                              const struct ckv_arguments *arguments, const char *listen)
 {
@@ -123,7 +158,5 @@ int ckv_gateway_options_read(struct ckv_gateway_options *self,
     if (status == CKV_EXIT_DONE)
         status = read_span("handshake-timeout", arguments->handshake_timeout, HANDSHAKE_MS_MAX,
                            &self->handshake_ms);
-    if (status == CKV_EXIT_DONE)
-        status = read_listen(arguments, listen, &self->listen);
-    return status == CKV_EXIT_DONE ? read_backend(arguments, &self->backend) : status;
+    return status == CKV_EXIT_DONE ? read_endpoints(self, arguments, listen) : status;
 }

@@ -27,6 +27,9 @@
     "  --handshake-timeout T         for each step of it, up to 60s (10s)\n"                       \
     "  --max-message SIZE   of one part of a message; in mode shared, of the whole (64M)\n"
 
+/*  The name of one of them that was given, or NULL.  */
+const char *ckv_gateway_option_given(const struct ckv_arguments *arguments);
+
 /*  Reads them; LISTEN is where it is to listen. Sets all but store and key. Returns CKV_EXIT_DONE, or
     another exit status after having said what is wrong.  */
 int ckv_gateway_options_read(struct ckv_gateway_options *self,

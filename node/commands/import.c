@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
+#include <search.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,11 +38,26 @@ struct paths {
     size_t count, capacity;
 };
 
+/*  A certificate that this import has met. One often has two files, a public and a secret one, and is
+    counted once.  */
+struct met {
+    uint8_t client_public_key[32];
+    enum { NEITHER, WAS_THERE, IMPORTED } outcome;
+};
+
+/*  A certificate file at the node.  */
+struct flight {
+    char *path; /* NULL: the place is free */
+    struct met *met;
+};
+
 struct import {
     const struct ckv_arguments *arguments;
     struct ckv_client *client;
-    char *paths[REGISTERS_IN_FLIGHT]; /* of the files at the node, by id modulo their number */
+    struct flight flights[REGISTERS_IN_FLIGHT]; /* by id modulo their number */
+    void *met;                                  /* a tree of struct met (tsearch) */
     int64_t sent, answered;
+    uint64_t files;
     uint64_t imported, unchanged, newer, conflicts, refused;
     struct paths plain;
     uint64_t shown_at; /* when the progress line was last written */
@@ -61,6 +77,14 @@ static void show_progress(struct import *self, bool last)
     fflush(stderr);
 }
 
+static void refuse_in_json(const char *about, unsigned line, const char *reason)
+{
+    json_t *object = json_pack("{ssss}", "about", about, "message", reason);
+    if (line)
+        json_object_set_new(object, "line", json_integer(line));
+    ckv_present_object(object);
+}
+
 /*  Names a file that was refused, and why.  */
 static void refuse(struct import *self, const char *path, unsigned line, const char *reason)
 {
@@ -69,7 +93,9 @@ static void refuse(struct import *self, const char *path, unsigned line, const c
     self->refused++;
     if (self->progress)
         fputs("\r\033[K", stderr);
-    if (line)
+    if (self->arguments->json)
+        refuse_in_json(shown, line, reason);
+    else if (line)
         fprintf(stderr, "refused %s, line %u: %s\n", shown, line, reason);
     else
         fprintf(stderr, "refused %s: %s\n", shown, reason);
@@ -77,18 +103,49 @@ static void refuse(struct import *self, const char *path, unsigned line, const c
 
 /*  ---- certificate files ----  */
 
+static int by_key(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(((const struct met *)a)->client_public_key));
+}
+
+/*  The certificate of CLIENT_PUBLIC_KEY, met now or before; NULL for want of memory.  */
+static struct met *meet(struct import *self, const uint8_t client_public_key[32])
+{
+    struct met *met = calloc(1, sizeof(*met));
+    if (!met)
+        return NULL;
+    memcpy(met->client_public_key, client_public_key, 32);
+    struct met **found = tsearch(met, &self->met, by_key);
+    if (!found || *found != met)
+        free(met);
+    return found ? *found : NULL;
+}
+
+/*  Replies may overtake one another: that it was there may be known before that it was imported.  */
+static void count(struct import *self, struct met *met, int error)
+{
+    if (error == CKV_OK) {
+        self->unchanged -= met->outcome == WAS_THERE;
+        self->imported++;
+        met->outcome = IMPORTED;
+    } else if (met->outcome == NEITHER) {
+        self->unchanged++;
+        met->outcome = WAS_THERE;
+    }
+}
+
 static void take_register_reply(struct import *self, struct ckv_reply *reply)
 {
-    char **path = &self->paths[(size_t)reply->id % REGISTERS_IN_FLIGHT];
+    struct flight *flight = &self->flights[(size_t)reply->id % REGISTERS_IN_FLIGHT];
     const char *message = json_string_value(json_object_get(reply->json, "message"));
-    if (reply->error == CKV_OK)
-        self->imported++;
-    else if (reply->error == CKV_ERROR_CLIENT_KEY_TAKEN)
-        self->unchanged++; /* the same key from its other file, or from an earlier import */
+    bool has = reply->error == CKV_OK || reply->error == CKV_ERROR_CLIENT_KEY_TAKEN;
+    if (has && flight->met)
+        count(self, flight->met, reply->error);
     else
-        refuse(self, *path ? *path : "a file", 0, message ? message : ckv_strerror(reply->error));
-    free(*path);
-    *path = NULL;
+        refuse(self, flight->path ? flight->path : "a file", 0,
+               message ? message : ckv_strerror(reply->error));
+    free(flight->path);
+    *flight = (struct flight){ NULL, NULL };
 } /* NOLINT(clang-analyzer-unix.Malloc): the analyzer cannot follow which place an id has */
 
 static uint64_t count_in(const json_t *reply, const char *name)
@@ -189,7 +246,7 @@ static json_t *registration_of(const struct import *self, const struct ckv_certf
     free place is not the same as few unanswered requests.  */
 static void make_room(struct import *self)
 {
-    while (self->lost == CKV_OK && self->paths[(size_t)self->sent % REGISTERS_IN_FLIGHT])
+    while (self->lost == CKV_OK && self->flights[(size_t)self->sent % REGISTERS_IN_FLIGHT].path)
         take_replies(self, self->sent - self->answered - 1, false);
 }
 
@@ -198,8 +255,12 @@ static void send_registration(struct import *self, const struct ckv_certfile *fi
 {
     if (self->lost != CKV_OK)
         return;
-    self->paths[(size_t)self->sent % REGISTERS_IN_FLIGHT] = strdup(path);
-    int rc = ckv_client_send(self->client, registration_of(self, file, path), ckv_octets(NULL, 0));
+    struct flight flight = { strdup(path), meet(self, file->public_key) };
+    self->flights[(size_t)self->sent % REGISTERS_IN_FLIGHT] = flight;
+    int rc =
+        flight.path && flight.met
+            ? ckv_client_send(self->client, registration_of(self, file, path), ckv_octets(NULL, 0))
+            : CKV_ERROR_MEMORY;
     if (rc == CKV_OK)
         self->sent++;
     else
@@ -268,6 +329,7 @@ static void import_directory(struct import *self, const char *path)
     while (tree && self->lost == CKV_OK && (entry = fts_read(tree))) {
         switch (entry->fts_info) {
         case FTS_F:
+            self->files++;
             import_file(self, entry->fts_path, true);
             break;
         case FTS_DNR:
@@ -383,6 +445,7 @@ static void import_operand(struct import *self, const char *path)
         refuse(self, path, 0, strerror(errno));
         return;
     }
+    self->files++;
     bool dump = is_dump(file);
     if (dump)
         import_dump(self, file, path);
@@ -396,15 +459,17 @@ static void import_operand(struct import *self, const char *path)
     take_replies(self, 0, false);
 }
 
+static void report_in_json(const struct import *self)
+{
+    ckv_present_object(json_pack("{sIsIsIsIsIsI}", "imported", (json_int_t)self->imported,
+                                 "unchanged", (json_int_t)self->unchanged, "newer",
+                                 (json_int_t)self->newer, "conflicts", (json_int_t)self->conflicts,
+                                 "refused", (json_int_t)self->refused, "files",
+                                 (json_int_t)self->files));
+}
+
 static void report(const struct import *self)
 {
-    if (self->arguments->json) {
-        ckv_present_object(
-            json_pack("{sIsIsIsIsI}", "imported", (json_int_t)self->imported, "unchanged",
-                      (json_int_t)self->unchanged, "newer", (json_int_t)self->newer, "conflicts",
-                      (json_int_t)self->conflicts, "refused", (json_int_t)self->refused));
-        return;
-    }
     printf("%llu imported, %llu were there, %llu refused", (unsigned long long)self->imported,
            (unsigned long long)self->unchanged, (unsigned long long)self->refused);
     if (self->newer)
@@ -412,7 +477,16 @@ static void report(const struct import *self)
     if (self->conflicts)
         printf(", %llu in conflict (see 'curvekv list --conflicts')",
                (unsigned long long)self->conflicts);
-    putchar('\n');
+    printf("; from %llu file%s\n", (unsigned long long)self->files, self->files == 1 ? "" : "s");
+}
+
+/*  An import changes nothing that is there, whatever its options say.  */
+static void warn_of_options(const struct import *self)
+{
+    if (self->unchanged && (self->arguments->organisation || self->arguments->server_key))
+        fputs("curvekv: certificates that were there keep their organisation and server key; "
+              "'curvekv rotate' changes a server key\n",
+              stderr);
 }
 
 static int import(const struct ckv_arguments *arguments)
@@ -433,9 +507,11 @@ static int import(const struct ckv_arguments *arguments)
     for (int i = 0; i < arguments->operand_count && self.lost == CKV_OK; i++)
         import_operand(&self, arguments->operands[i]);
     show_progress(&self, true);
-    report(&self);
+    (arguments->json ? report_in_json : report)(&self);
+    warn_of_options(&self);
     for (size_t i = 0; i < REGISTERS_IN_FLIGHT; i++)
-        free(self.paths[i]);
+        free(self.flights[i].path);
+    tdestroy(self.met, free);
     ckv_client_destroy(&self.client);
     if (self.lost != CKV_OK)
         return ckv_complain(arguments, self.lost,
@@ -452,13 +528,15 @@ const struct ckv_command ckv_command_import = {
         "  --organisation NAME  of certificates that state none\n"
         "  --server-key KIND    shared: the cluster's default server key (the default for\n"
         "                       clients that exist); dedicated: one for each\n"
-        "  --data DIR, --json, --timeout SECONDS\n"
+        "  --json               an object for each file that is refused, then one of counts\n"
+        "  --data DIR, --timeout SECONDS\n"
         "\n"
         "A directory is walked for certificate files, public or secret; a certificate's client\n"
         "number is its file's name, unless it states one. Secret keys are not sent to the\n"
         "node. A dump is what 'curvekv export' writes; '-' reads one from standard input.\n"
         "What is refused is named with the reason, and the rest goes in. Importing the same\n"
-        "again changes nothing.\n"
+        "again changes nothing, also with other options. A certificate with a public and a\n"
+        "secret file counts once.\n"
         "\n"
         "Examples:\n"
         "  curvekv import --organisation ACME /etc/zeromq/clients\n"

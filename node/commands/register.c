@@ -1,12 +1,12 @@
-/*  register, rotate, revoke: the changes, and the certificate file that comes of them.  */
+/*  register, rotate, revoke: the changes of one certificate.  */
 #include "core/properties.h"
 #include "core/time.h"
 #include "core/z85.h"
 #include "node/client.h"
-#include "node/commands/passphrase.h"
-#include "node/library/keyfile.h"
+#include "node/commands/output.h"
 #include "node/present.h"
 
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +25,17 @@ static int add_time(json_t *request, const char *name, const char *option, const
                                   option, text);
     json_object_set_new(request, name, json_string(ckv_time_text(ms, time)));
     return CKV_EXIT_DONE;
+}
+
+/*  Times in one form are in the order of their texts.  */
+static int check_validity(const struct ckv_arguments *arguments, const json_t *request)
+{
+    const char *begin = json_string_value(json_object_get(request, "not_before"));
+    const char *end = json_string_value(json_object_get(request, "not_after"));
+    if (!begin || !end || strcmp(begin, end) < 0)
+        return CKV_EXIT_DONE;
+    return ckv_complain_usage("--expires %s is not after --not-before %s", arguments->expires,
+                              arguments->not_before);
 }
 
 static int add_server_key(json_t *request, const char *text)
@@ -48,6 +59,14 @@ static int add_client_key(const struct ckv_arguments *arguments, json_t *request
         return ckv_complain(arguments, rc, "--client-key %s", arguments->client_key);
     json_object_set_new(request, "client_public_key", json_string(arguments->client_key));
     return CKV_EXIT_DONE;
+}
+
+/*  KEY, set to --client-key, which was checked; or NULL when there is none.  */
+static const uint8_t *given_client_key(const struct ckv_arguments *arguments, uint8_t key[32])
+{
+    return arguments->client_key && ckv_z85_read(key, ckv_octets_text(arguments->client_key)) == 0
+               ? key
+               : NULL;
 }
 
 static int add_storage_key(const struct ckv_arguments *arguments, json_t *request, const char *text)
@@ -136,85 +155,7 @@ static int check_ack(const struct ckv_arguments *arguments, const json_t *reply)
     return CKV_EXIT_NOT_REPLICATED;
 }
 
-/*  ---- the certificate file ----  */
-
-/*  Fills FILE from the certificate and the secrets that came with a reply.  */
-static int fill_file(struct ckv_certfile *file, const struct ckv_certificate *certificate,
-                     struct ckv_octets secrets, const char *cluster)
-{
-    memset(file, 0, sizeof(*file));
-    if (secrets.size != CKV_HELLO_KEY_SIZE && secrets.size != CKV_HELLO_KEY_SIZE + 32)
-        return CKV_ERROR_REQUEST;
-    memcpy(file->public_key, certificate->client_public_key, 32);
-    memcpy(file->server_public_key, certificate->server_public_key, 32);
-    memcpy(file->hello_key, secrets.data, CKV_HELLO_KEY_SIZE);
-    file->has_server_public_key = file->has_hello_key = true;
-    file->has_secret_key = secrets.size > CKV_HELLO_KEY_SIZE;
-    if (file->has_secret_key)
-        memcpy(file->secret_key, secrets.data + CKV_HELLO_KEY_SIZE, 32);
-    snprintf(file->cluster, sizeof(file->cluster), "%s", cluster ? cluster : "");
-    file->organisation_size = (uint8_t)certificate->organisation.size;
-    file->number_size = (uint8_t)certificate->number.size;
-    memcpy(file->organisation, certificate->organisation.data, certificate->organisation.size);
-    memcpy(file->number, certificate->number.data, certificate->number.size);
-    file->not_after = certificate->not_after;
-    memcpy(file->metadata, certificate->metadata.data, certificate->metadata.size);
-    file->metadata_size = certificate->metadata.size;
-    return ckv_storage_key_set(&file->storage_key, certificate->storage_key);
-}
-
-static int protect(struct ckv_certfile *file, const char *passphrase)
-{
-    uint8_t salt[16], nonce[24];
-    randombytes_buf(salt, sizeof(salt));
-    randombytes_buf(nonce, sizeof(nonce));
-    return ckv_certfile_protect(file, ckv_octets_text(passphrase), salt, nonce,
-                                crypto_pwhash_OPSLIMIT_MODERATE, crypto_pwhash_MEMLIMIT_MODERATE);
-}
-
-struct output {
-    const struct ckv_arguments *arguments;
-    struct ckv_keyfile keyfile;
-    char passphrase[CKV_PASSPHRASE_MAX]; /* empty: none */
-};
-
-/*  All that can be refused about the file is refused before the node is asked.  */
-static int open_output(struct output *self, const struct ckv_arguments *arguments)
-{
-    self->arguments = arguments;
-    self->passphrase[0] = 0;
-    if (arguments->json && (!arguments->out || strcmp(arguments->out, "-") == 0))
-        return ckv_complain_usage("with --json, name the certificate's file with --out");
-    int status = ckv_passphrase_wanted(arguments)
-                     ? ckv_passphrase_get(arguments, true, self->passphrase)
-                     : CKV_EXIT_DONE;
-    if (status != CKV_EXIT_DONE)
-        return status;
-    int rc = ckv_keyfile_take(&self->keyfile, arguments->out, arguments->force);
-    return rc == CKV_OK ? CKV_EXIT_DONE : ckv_complain(arguments, rc, "%s", arguments->out);
-}
-
-static void close_output(struct output *self)
-{
-    ckv_keyfile_drop(&self->keyfile);
-    sodium_memzero(self->passphrase, sizeof(self->passphrase));
-}
-
-static int write_output(struct output *self, const struct ckv_certificate *certificate,
-                        struct ckv_octets secrets, const char *cluster)
-{
-    struct ckv_certfile *file = malloc(sizeof(*file));
-    if (!file)
-        return CKV_ERROR_MEMORY;
-    int rc = fill_file(file, certificate, secrets, cluster);
-    if (rc == CKV_OK && self->passphrase[0])
-        rc = protect(file, self->passphrase);
-    if (rc == CKV_OK)
-        rc = ckv_keyfile_finish(&self->keyfile, file, self->arguments->force);
-    sodium_memzero(file, sizeof(*file));
-    free(file);
-    return rc;
-}
+/*  ---- the answer ----  */
 
 /*  The certificate, as `resolve` prints it; in a cluster, also how far the change has come.  */
 static json_t *report_of(const struct ckv_certificate *certificate, const json_t *reply)
@@ -228,57 +169,98 @@ static json_t *report_of(const struct ckv_certificate *certificate, const json_t
     return object;
 }
 
-/*  Says what was done.  */
+/*  Says what was done. OUTPUT is NULL for a change without a file.  */
 static void report(const struct ckv_arguments *arguments, const char *done,
-                   const struct ckv_certificate *certificate, const json_t *reply, bool writes_file)
+                   const struct ckv_certificate *certificate, const json_t *reply,
+                   const struct ckv_output *output)
 {
     char key[CKV_STORAGE_KEY_TEXT_SIZE];
     const char *text = ckv_storage_key_text(certificate->storage_key, key);
     if (arguments->json)
         ckv_present_object(report_of(certificate, reply));
-    else if (!writes_file)
+    else if (!output)
         printf("%s %s\n", done, text);
     else if (arguments->out && strcmp(arguments->out, "-") != 0)
         printf("%s %s\ncertificate in %s\n", done, text, arguments->out);
     else
         fprintf(stderr, "%s %s\n", done, text); /* the file is on standard output */
+    if (output && output->lacks_secret_key && !arguments->json)
+        fputs("curvekv: the file lacks the client's secret key, which the node never had; the "
+              "client adds it where the file says\n",
+              stderr);
 }
 
-/*  Asks the node for a change whose reply is a certificate and its secrets, and writes the file. */
-static int change(const struct ckv_arguments *arguments, json_t *request, struct output *output,
-                  const char *done, const char *about)
+/*  What is asked of the node, what comes of it, and how to say it.  */
+struct change {
+    const struct ckv_arguments *arguments;
+    struct ckv_output *output; /* NULL: there is no file */
+    const char *done;          /* "registered" */
+    const char *about;         /* what a refusal is about */
+};
+
+static int write_output(const struct change *self, const struct ckv_certificate *certificate,
+                        struct ckv_reply *reply)
+{
+    const struct ckv_arguments *arguments = self->arguments;
+    char key[CKV_STORAGE_KEY_TEXT_SIZE];
+    if (!self->output)
+        return CKV_EXIT_DONE;
+    int rc = ckv_output_write(self->output, certificate, ckv_reply_secrets(reply),
+                              json_string_value(json_object_get(reply->json, "cluster")));
+    if (rc == CKV_OK)
+        return CKV_EXIT_DONE;
+    return ckv_complain(arguments, rc,
+                        "%s %s, but its file could not be written; 'rotate' it to get another: %s",
+                        self->done, ckv_storage_key_text(certificate->storage_key, key),
+                        arguments->out ? arguments->out : "standard output");
+}
+
+static int take_reply(const struct change *self, int rc, struct ckv_reply *reply)
+{
+    struct ckv_octets record = ckv_reply_record(reply);
+    struct ckv_certificate certificate;
+    if (rc == CKV_OK)
+        rc = ckv_certificate_parse(&certificate, record.data, record.size);
+    if (rc != CKV_OK)
+        return ckv_complain(self->arguments, rc, "%s", self->about);
+    int status = write_output(self, &certificate, reply);
+    if (status != CKV_EXIT_DONE)
+        return status;
+    report(self->arguments, self->done, &certificate, reply->json, self->output);
+    return check_ack(self->arguments, reply->json);
+}
+
+/*  Asks the node for a change whose reply is a certificate and, for a file, its secrets.  */
+static int run_change(const struct change *self, json_t *request)
 {
     struct ckv_client *client;
     struct ckv_reply reply;
-    struct ckv_certificate certificate;
-    int rc = ckv_client_new(&client, arguments->data, ckv_timeout(arguments));
+    int rc = ckv_client_new(&client, self->arguments->data, ckv_timeout(self->arguments));
     if (rc != CKV_OK) {
         json_decref(request);
-        return ckv_complain(arguments, rc, "%s", arguments->data);
+        return ckv_complain(self->arguments, rc, "%s", self->arguments->data);
     }
     rc = ckv_client_call(client, request, &reply);
-    struct ckv_octets record = ckv_reply_record(&reply);
-    int status = CKV_EXIT_DONE;
-    if (rc != CKV_OK) {
-        status = ckv_complain(arguments, rc, "%s", about);
-    } else if ((rc = ckv_certificate_parse(&certificate, record.data, record.size)) != CKV_OK) {
-        status = ckv_complain(arguments, rc, "%s", about);
-    } else if (output &&
-               (rc = write_output(output, &certificate, ckv_reply_secrets(&reply),
-                                  json_string_value(json_object_get(reply.json, "cluster")))) !=
-                   CKV_OK) {
-        char key[CKV_STORAGE_KEY_TEXT_SIZE];
-        status = ckv_complain(arguments, rc,
-                              "%s %s, but its file could not be written; 'rotate' it to get "
-                              "another: %s",
-                              done, ckv_storage_key_text(certificate.storage_key, key),
-                              arguments->out ? arguments->out : "standard output");
-    } else {
-        report(arguments, done, &certificate, reply.json, output != NULL);
-        status = check_ack(arguments, reply.json);
-    }
+    int status = take_reply(self, rc, &reply);
     ckv_reply_clear(&reply);
     ckv_client_destroy(&client);
+    return status;
+}
+
+/*  The same, and writes the file, which is opened first. CLIENT_PUBLIC_KEY as for ckv_output_open.  */
+static int run_change_with_file(const struct change *self, json_t *request,
+                                const uint8_t *client_public_key)
+{
+    struct ckv_output output;
+    struct change change = *self;
+    change.output = &output;
+    signal(SIGPIPE, SIG_IGN); /* a certificate whose file nobody took is to be said */
+    int status = ckv_output_open(&output, self->arguments, client_public_key);
+    if (status == CKV_EXIT_DONE)
+        status = run_change(&change, request);
+    else
+        json_decref(request);
+    ckv_output_close(&output);
     return status;
 }
 
@@ -300,6 +282,8 @@ static int add_registration(const struct ckv_arguments *arguments, json_t *reque
         status = add_time(request, "not_before", "not-before", arguments->not_before);
     if (status == CKV_EXIT_DONE)
         status = add_time(request, "not_after", "expires", arguments->expires);
+    if (status == CKV_EXIT_DONE)
+        status = check_validity(arguments, request);
     if (status == CKV_EXIT_DONE)
         status = add_metadata(arguments, request);
     if (status == CKV_EXIT_DONE)
@@ -369,32 +353,50 @@ static void describe(const struct ckv_arguments *arguments, char about[1024])
 
 static int register_client(const struct ckv_arguments *arguments)
 {
-    struct output output = { 0 };
     char about[1024];
+    uint8_t key[32];
     if (!arguments->organisation && !arguments->number && !arguments->key)
         return ckv_complain_usage("say who is registered: --organisation and --number, or --key");
     json_t *request = json_pack("{ss}", "command", "register");
     int status = add_registration(arguments, request);
     if (status == CKV_EXIT_DONE)
         status = check_file(arguments);
-    if (status == CKV_EXIT_DONE)
-        status = open_output(&output, arguments);
     if (status != CKV_EXIT_DONE) {
         json_decref(request);
         return status;
     }
     describe(arguments, about);
-    status = change(arguments, request, &output, "registered", about);
-    close_output(&output);
-    return status;
+    struct change change = { .arguments = arguments, .done = "registered", .about = about };
+    return run_change_with_file(&change, request, given_client_key(arguments, key));
 }
 
-static int rotate(const struct ckv_arguments *arguments)
+/*  The client's key as the certificate has it now, expired or not.  */
+static int find_client_key(const struct ckv_arguments *arguments, uint8_t key[32])
 {
-    struct output output = { 0 };
+    static const struct ckv_certificate none;
+    struct ckv_client *client;
+    struct ckv_reply reply;
+    struct ckv_certificate certificate = none;
+    int rc = ckv_client_new(&client, arguments->data, ckv_timeout(arguments));
+    if (rc != CKV_OK)
+        return ckv_complain(arguments, rc, "%s", arguments->data);
+    json_t *request =
+        json_pack("{ssss}", "command", "resolve", "storage_key", arguments->operands[0]);
+    rc = ckv_client_call(client, request, &reply);
+    struct ckv_octets record = ckv_reply_record(&reply);
+    if (record.size || rc == CKV_OK) /* it comes with a refusal, too */
+        rc = ckv_certificate_parse(&certificate, record.data, record.size);
+    if (rc == CKV_OK)
+        memcpy(key, certificate.client_public_key, 32);
+    ckv_reply_clear(&reply);
+    ckv_client_destroy(&client);
+    return rc == CKV_OK ? CKV_EXIT_DONE : ckv_complain(arguments, rc, "%s", arguments->operands[0]);
+}
+
+static int add_rotation(const struct ckv_arguments *arguments, json_t *request)
+{
     if (arguments->keep_client_key && arguments->client_key)
         return ckv_complain_usage("--keep-client-key and --client-key exclude each other");
-    json_t *request = json_pack("{ss}", "command", "rotate");
     if (arguments->keep_client_key)
         json_object_set_new(request, "keep_client_key", json_true());
     int status = add_storage_key(arguments, request, arguments->operands[0]);
@@ -406,18 +408,28 @@ static int rotate(const struct ckv_arguments *arguments)
         status = add_time(request, "not_after", "expires", arguments->expires);
     if (status == CKV_EXIT_DONE)
         status = add_ack(arguments, request);
-    if (status == CKV_EXIT_DONE)
-        status = open_output(&output, arguments);
+    return status;
+}
+
+static int rotate(const struct ckv_arguments *arguments)
+{
+    uint8_t key[32];
+    json_t *request = json_pack("{ss}", "command", "rotate");
+    int status = add_rotation(arguments, request);
+    if (status == CKV_EXIT_DONE && arguments->keep_client_key)
+        status = find_client_key(arguments, key);
     if (status != CKV_EXIT_DONE) {
         json_decref(request);
         return status;
     }
-    status = change(arguments, request, &output, "rotated", arguments->operands[0]);
-    close_output(&output);
-    return status;
+    struct change change = { .arguments = arguments,
+                             .done = "rotated",
+                             .about = arguments->operands[0] };
+    return run_change_with_file(
+        &change, request, arguments->keep_client_key ? key : given_client_key(arguments, key));
 }
 
-static int revoke(const struct ckv_arguments *arguments)
+static int revoke_certificate(const struct ckv_arguments *arguments)
 {
     json_t *request = json_pack("{ss}", "command", "revoke");
     int status = add_storage_key(arguments, request, arguments->operands[0]);
@@ -427,7 +439,10 @@ static int revoke(const struct ckv_arguments *arguments)
         json_decref(request);
         return status;
     }
-    return change(arguments, request, NULL, "revoked", arguments->operands[0]);
+    struct change change = { .arguments = arguments,
+                             .done = "revoked",
+                             .about = arguments->operands[0] };
+    return run_change(&change, request);
 }
 
 const struct ckv_command ckv_command_register = {
@@ -445,7 +460,8 @@ const struct ckv_command ckv_command_register = {
         "  --not-before TIME         such as 7d (default: at once)\n"
         "  --meta NAME=VALUE         metadata, any number of times\n"
         "  --out FILE                the certificate file; '-' or none: standard output\n"
-        "  --force                   overwrite FILE\n"
+        "  --force                   overwrite FILE; when --client-key is the key of FILE, its\n"
+        "                            secret key goes over into the new one\n"
         "  --passphrase              protect its secrets; asked on the terminal\n"
         "  --passphrase-file FILE    the same, with the first line of FILE\n"
         "  --ack LEVEL               answer when it is local: durable here; logged: also in the\n"
@@ -456,7 +472,8 @@ const struct ckv_command ckv_command_register = {
         "  --data DIR, --json, --timeout SECONDS\n"
         "\n"
         "The file is the client's: it holds its secret key and its hello key. CZMQ's zcert\n"
-        "and pyzmq read it.\n"
+        "and pyzmq read it. After --client-key the client adds its secret key to the file,\n"
+        "which says where.\n"
         "\n"
         "Examples:\n"
         "  curvekv register --organisation ACME --number 42 --out acme42.cert\n"
@@ -470,7 +487,9 @@ const struct ckv_command ckv_command_rotate = {
     .name = "rotate",
     .operands = "KEY",
     .summary = "give a certificate new keys under the same storage key",
-    .help = "  --keep-client-key         leave the client's key pair, change the server's\n"
+    .help = "  --keep-client-key         leave the client's key pair, change the server's; with\n"
+            "                            --out the client's own file and --force, its secret key\n"
+            "                            goes over into the new one\n"
             "  --client-key Z85          the client's new public key (default: the node makes a\n"
             "                            new key pair)\n"
             "  --server-key KIND         dedicated or shared from now on (default: as it is, a\n"
@@ -507,5 +526,5 @@ const struct ckv_command ckv_command_revoke = {
     .options = "data json timeout ack wait",
     .operands_min = 1,
     .operands_max = 1,
-    .run = revoke,
+    .run = revoke_certificate,
 };

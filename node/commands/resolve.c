@@ -64,13 +64,27 @@ struct listing {
     uint64_t count;
 };
 
+/*  Whether TEXT is STATE; its words may be joined by hyphens, for the shell.  */
+static bool is_state(const char *text, const char *state)
+{
+    while (*text && (*text == *state || (*text == '-' && *state == ' ')))
+        text++, state++;
+    return *text == *state;
+}
+
+static bool is_known_state(const char *text)
+{
+    return is_state(text, "active") || is_state(text, "revoked") || is_state(text, "expired") ||
+           is_state(text, "not yet valid");
+}
+
 static bool is_wanted(const struct ckv_arguments *arguments,
                       const struct ckv_certificate *certificate, uint64_t now)
 {
     if (arguments->organisation &&
         !ckv_octets_equal(certificate->organisation, ckv_octets_text(arguments->organisation)))
         return false;
-    return !arguments->state || strcmp(arguments->state, ckv_present_state(certificate, now)) == 0;
+    return !arguments->state || is_state(arguments->state, ckv_present_state(certificate, now));
 }
 
 static int list_one(void *argument, int type, const struct ckv_certificate *certificate)
@@ -101,9 +115,9 @@ static int list(const struct ckv_arguments *arguments)
 {
     struct ckv_source source;
     struct listing listing = { .arguments = arguments, .now = ckv_now() };
-    if (arguments->state && strcmp(arguments->state, "active") != 0 &&
-        strcmp(arguments->state, "revoked") != 0 && strcmp(arguments->state, "expired") != 0)
-        return ckv_complain_usage("--state %s: it is active, revoked or expired", arguments->state);
+    if (arguments->state && !is_known_state(arguments->state))
+        return ckv_complain_usage("--state %s: it is active, not-yet-valid, revoked or expired",
+                                  arguments->state);
     int status = ckv_source_open(&source, arguments);
     if (status != CKV_EXIT_DONE)
         return status;
@@ -142,7 +156,7 @@ const struct ckv_command ckv_command_list = {
     .operands = "",
     .summary = "list all certificates",
     .help = "  --organisation NAME  only its certificates\n"
-            "  --state STATE        only those active, revoked or expired\n"
+            "  --state STATE        only those active, not-yet-valid, revoked or expired\n"
             "  --conflicts          instead, those that lost their storage key to an older one\n"
             "  --json               one object a line\n"
             "  --data DIR, --timeout SECONDS\n"

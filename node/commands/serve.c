@@ -17,7 +17,12 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { NODE_NAME_MAX = CKV_NODE_NAME_MAX, LOG_LENGTH_DEFAULT = 1000000, LOG_LENGTH_MIN = 16 };
+enum {
+    NODE_NAME_MAX = CKV_NODE_NAME_MAX,
+    LOG_LENGTH_DEFAULT = 1000000,
+    LOG_LENGTH_MIN = 16,
+    SIZE_MIN = 1 << 20, /* a store of less has no room for its tables */
+};
 
 struct node {
     const struct ckv_arguments *arguments;
@@ -188,13 +193,11 @@ static void stop(struct node *self)
         close(self->signals);
 }
 
-static void announce(const struct node *self)
+/*  What was made, at once: a start that fails later has made it all the same, and the next one finds
+    it.  */
+static void announce_made(const struct ckv_datadir *datadir)
 {
-    const struct ckv_datadir *datadir = &self->datadir;
-    char z85[CKV_Z85_TEXT_SIZE], endpoint[CKV_PATH_MAX] = "";
-    struct ckv_kv_stats stats = { .engine = "" };
-    ckv_kv_stats(self->kv, &stats);
-    ckv_datadir_admin_endpoint(datadir->path, endpoint);
+    char z85[CKV_Z85_TEXT_SIZE];
     if (datadir->made_cluster_key)
         ckv_log(CKV_LOG_INFO,
                 "made a cluster key, %s/cluster.key: keep it secret, and copy it to the other "
@@ -205,6 +208,14 @@ static void announce(const struct node *self)
     if (datadir->made_cluster_key)
         ckv_log(CKV_LOG_INFO, "made the default server key pair; its public key: %s",
                 ckv_z85_text(datadir->cluster_key->server_public_key, z85));
+}
+
+static void announce(const struct node *self)
+{
+    char endpoint[CKV_PATH_MAX] = "";
+    struct ckv_kv_stats stats = { .engine = "" };
+    ckv_kv_stats(self->kv, &stats);
+    ckv_datadir_admin_endpoint(self->datadir.path, endpoint);
     ckv_log(CKV_LOG_INFO, "ready: %llu certificates in %s, admin service at %s",
             (unsigned long long)stats.records, stats.engine, endpoint);
 }
@@ -221,11 +232,14 @@ static int run_node(const struct ckv_arguments *arguments, uint64_t max_size, ui
         ckv_url_destroy(&self.url);
         return ckv_complain(arguments, rc, "%s", blame);
     }
+    announce_made(&self.datadir);
     rc = open_store(&self, arguments, max_size);
     if (rc == CKV_OK)
         rc = start_services(&self, arguments, log_length, gateway);
-    if (rc == CKV_ERROR_WRONG_CLUSTER_KEY)
+    if (rc == CKV_ERROR_WRONG_CLUSTER_KEY) {
         ckv_datadir_withdraw_cluster_key(&self.datadir);
+        rc = CKV_ERROR_OTHER_CLUSTER_KEY; /* it is the store that has another, not a record */
+    }
     if (rc != CKV_OK) {
         bool listening = rc == CKV_ERROR_PORT_IN_USE || rc == CKV_ERROR_HOST;
         stop(&self);
@@ -296,7 +310,8 @@ static int read_gateway(const struct ckv_arguments *arguments, struct ckv_gatewa
     if (arguments->gateway)
         return ckv_gateway_options_read(*options, arguments, arguments->gateway);
     *options = NULL;
-    return arguments->backend ? ckv_complain_usage("--backend needs --gateway") : CKV_EXIT_DONE;
+    const char *idle = ckv_gateway_option_given(arguments);
+    return idle ? ckv_complain_usage("--%s needs --gateway", idle) : CKV_EXIT_DONE;
 }
 
 static int serve(const struct ckv_arguments *given)
@@ -307,9 +322,11 @@ static int serve(const struct ckv_arguments *given)
     uint64_t max_size = 0, log_length = LOG_LENGTH_DEFAULT;
     struct ckv_gateway_options options, *gateway = &options;
     struct ckv_url *url;
-    if (arguments.max_size && ckv_read_size(arguments.max_size, &max_size) != CKV_OK)
-        return ckv_complain_usage("--max-size %s: give a size such as 512M, 64G or 1T",
-                                  arguments.max_size);
+    if (arguments.max_size &&
+        (ckv_read_size(arguments.max_size, &max_size) != CKV_OK || max_size < SIZE_MIN))
+        return ckv_complain_usage(
+            "--max-size %s: give a size such as 512M, 64G or 1T, of at least 1M",
+            arguments.max_size);
     if (arguments.log_level && ckv_log_read_level(arguments.log_level, &level) != CKV_OK)
         return ckv_complain_usage("--log-level %s: it is error, warning, info or debug",
                                   arguments.log_level);

@@ -12,9 +12,10 @@
 
 static const char *secret_of(const struct ckv_certfile *file)
 {
-    return file->is_protected     ? "protected by a passphrase"
-           : file->has_secret_key ? "yes, in clear"
-                                  : "no";
+    return file->is_protected                    ? "protected by a passphrase"
+           : file->has_secret_key                ? "yes, in clear"
+           : ckv_certfile_lacks_secret_key(file) ? "no; the client has to add its own"
+                                                 : "no";
 }
 
 static void print_text(const struct ckv_certfile *file)
@@ -46,7 +47,7 @@ static void print_text(const struct ckv_certfile *file)
                (const char *)property.value.data);
 }
 
-static void print_json(const struct ckv_certfile *file)
+static void print_json(const struct ckv_arguments *arguments, const struct ckv_certfile *file)
 {
     char z85[CKV_Z85_TEXT_SIZE], key[CKV_STORAGE_KEY_TEXT_SIZE], time[CKV_TIME_TEXT_SIZE];
     char fingerprint[CKV_FINGERPRINT_TEXT_SIZE];
@@ -58,6 +59,9 @@ static void print_json(const struct ckv_certfile *file)
     json_object_set_new(object, "has_secret_key",
                         json_boolean(file->has_secret_key || file->is_protected));
     json_object_set_new(object, "protected", json_boolean(file->is_protected));
+    if (ckv_passphrase_wanted(arguments)) /* a wrong one does not come this far */
+        json_object_set_new(object, "passphrase_is_right",
+                            file->is_protected ? json_true() : json_null());
     json_object_set_new(object, "cluster", json_string(file->cluster));
     json_object_set_new(object, "organisation",
                         json_stringn((const char *)file->organisation, file->organisation_size));
@@ -80,22 +84,31 @@ static void print_json(const struct ckv_certfile *file)
     ckv_present_object(object);
 }
 
-/*  With a passphrase, checks that it opens the secret.  */
-static int check_passphrase(const struct ckv_arguments *arguments, struct ckv_certfile *file)
+/*  Whether the passphrase opens the secret.  */
+static int try_passphrase(const struct ckv_arguments *arguments, struct ckv_certfile *file)
 {
     char passphrase[CKV_PASSPHRASE_MAX];
-    if (!ckv_passphrase_wanted(arguments) || !file->is_protected)
-        return CKV_EXIT_DONE;
     int status = ckv_passphrase_get(arguments, false, passphrase);
     if (status == CKV_EXIT_DONE) {
         int rc = ckv_certfile_unprotect(file, ckv_octets_text(passphrase));
         if (rc != CKV_OK)
             status = ckv_complain(arguments, rc, "%s", arguments->operands[0]);
-        else if (!arguments->json)
-            fputs("the passphrase is right\n", stderr);
         file->is_protected = true; /* in the file it is */
     }
     sodium_memzero(passphrase, sizeof(passphrase));
+    return status;
+}
+
+/*  With a passphrase, checks it, and says how that went; with --json, print_json does.  */
+static int check_passphrase(const struct ckv_arguments *arguments, struct ckv_certfile *file)
+{
+    if (!ckv_passphrase_wanted(arguments))
+        return CKV_EXIT_DONE;
+    int status = file->is_protected ? try_passphrase(arguments, file) : CKV_EXIT_DONE;
+    if (status == CKV_EXIT_DONE && !arguments->json)
+        fputs(file->is_protected ? "the passphrase is right\n"
+                                 : "this file is not protected; no passphrase was tried\n",
+              stderr);
     return status;
 }
 
@@ -117,8 +130,10 @@ static int show(const struct ckv_arguments *arguments)
         else
             ckv_complain(arguments, rc, "%s", path);
     }
-    if (status == CKV_EXIT_DONE)
-        (arguments->json ? print_json : print_text)(file);
+    if (status == CKV_EXIT_DONE && arguments->json)
+        print_json(arguments, file);
+    else if (status == CKV_EXIT_DONE)
+        print_text(file);
     sodium_free(file);
     return status;
 }
@@ -129,7 +144,8 @@ const struct ckv_command ckv_command_show = {
     .summary = "show a certificate file and its fingerprint",
     .help = "  --passphrase              check the passphrase of a protected file\n"
             "  --passphrase-file FILE    the same, with the first line of FILE\n"
-            "  --json                    one object\n"
+            "  --json                    one object; with a passphrase, passphrase_is_right in it\n"
+            "                            is true, or null for a file that is not protected\n"
             "\n"
             "Shows no secret. Compare fingerprints over the telephone before you trust a file.\n"
             "Reads files of curvekv, CZMQ and pyzmq, public and secret; needs no node.\n"

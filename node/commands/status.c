@@ -117,7 +117,27 @@ static void print_nodes(const json_t *status)
     }
 }
 
-/*  Shows it once; with --watch again each second, in place on a terminal.  */
+/*  The whole of it.  */
+static void print_all(const json_t *status)
+{
+    print_status(status);
+    print_gateway(status);
+    print_replication(status);
+    print_nodes(status);
+}
+
+/*  What changes from one second to the next: the cluster, or of a node alone all there is.  */
+static void print_watched(const json_t *status)
+{
+    if (!json_is_object(json_object_get(status, "replication"))) {
+        print_all(status);
+        return;
+    }
+    print_replication(status);
+    print_nodes(status);
+}
+
+/*  Shows it again each second, in place on a terminal.  */
 static int watch(const struct ckv_arguments *arguments, struct ckv_client *client)
 {
     for (;;) {
@@ -132,8 +152,7 @@ static int watch(const struct ckv_arguments *arguments, struct ckv_client *clien
         } else {
             if (isatty(STDOUT_FILENO))
                 fputs("\033[H\033[2J", stdout);
-            print_replication(reply.json);
-            print_nodes(reply.json);
+            print_watched(reply.json);
         }
         ckv_reply_clear(&reply);
         if (fflush(stdout) != 0)
@@ -160,12 +179,8 @@ static int status(const struct ckv_arguments *arguments)
         exit_status = ckv_complain(arguments, rc, "%s", arguments->data);
     else if (arguments->json)
         ckv_present_object(json_incref(reply.json));
-    else {
-        print_status(reply.json);
-        print_gateway(reply.json);
-        print_replication(reply.json);
-        print_nodes(reply.json);
-    }
+    else
+        print_all(reply.json);
     ckv_reply_clear(&reply);
     ckv_client_destroy(&client);
     return exit_status;
@@ -176,7 +191,7 @@ const struct ckv_command ckv_command_status = {
     .operands = "",
     .summary = "show how the node is",
     .help = "  --json               one object\n"
-            "  --watch              the cluster, again each second\n"
+            "  --watch              again each second: the cluster, or a node alone\n"
             "  --data DIR, --timeout SECONDS\n"
             "\n"
             "Exit status 3 when the node is not reachable.\n"

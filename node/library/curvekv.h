@@ -121,7 +121,7 @@ struct ckv_connection_options {
     anew. CKV_ERROR_REFUSED will not change by itself: the server knows this client and does not want
     it, or does not know it; say so to a person. CKV_ERROR_TIMEOUT, CKV_ERROR_NO_SERVER,
     CKV_ERROR_CLOSED and CKV_ERROR_HANDSHAKE may pass: try again after a while, and after a longer
-    one. Further errors: CKV_ERROR_ARGUMENT, CKV_ERROR_ENDPOINT, CKV_ERROR_HOST; of the file,
+    one. Further errors: CKV_ERROR_ARGUMENT, CKV_ERROR_ENDPOINT, CKV_ERROR_NO_ADDRESS; of the file,
     CKV_ERROR_NO_FILE, CKV_ERROR_PERMISSION, CKV_ERROR_CERTFILE and its like, CKV_ERROR_PROTECTED,
     CKV_ERROR_PASSPHRASE, CKV_ERROR_NO_SECRET_KEY, CKV_ERROR_NO_SERVER_KEY; of what the server says,
     CKV_ERROR_MECHANISM, CKV_ERROR_PEER_TYPE, CKV_ERROR_ZMTP, CKV_ERROR_FRAME_SIZE,

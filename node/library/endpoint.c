@@ -48,7 +48,7 @@ static int look_up(struct ckv_endpoint *all, size_t max, size_t *count, const ch
         hints.ai_flags |= AI_PASSIVE;
     hints.ai_family = host ? AF_UNSPEC : AF_INET;
     if (getaddrinfo(host, port, &hints, &found) != 0)
-        return CKV_ERROR_HOST;
+        return CKV_ERROR_NO_ADDRESS;
     *count = 0;
     for (const struct addrinfo *each = found; each && *count < max; each = each->ai_next) {
         struct ckv_endpoint *self = &all[(*count)++];
@@ -73,10 +73,13 @@ static int read_tcp(struct ckv_endpoint *all, size_t max, size_t *count, const c
         return CKV_ERROR_ENDPOINT;
     memcpy(host, begin, size);
     host[size] = 0;
+    bool every = strcmp(host, "*") == 0;
+    if (every && !listens) /* some resolvers know it, as this machine */
+        return CKV_ERROR_ENDPOINT;
     port = listens && strcmp(port + 1, "*") == 0 ? "0" : port + 1;
     if (!is_port(port, listens))
         return CKV_ERROR_ENDPOINT;
-    return look_up(all, max, count, listens && strcmp(host, "*") == 0 ? NULL : host, port);
+    return look_up(all, max, count, every ? NULL : host, port);
 }
 
 static int read_text(struct ckv_endpoint *all, size_t max, size_t *count, const char *text,
@@ -105,6 +108,11 @@ int ckv_endpoint_read_all(struct ckv_endpoint *all, size_t max, size_t *count, c
 bool ckv_endpoint_is_ipc(const struct ckv_endpoint *self)
 {
     return self->address.ss_family == AF_UNIX;
+}
+
+bool ckv_endpoint_equal(const struct ckv_endpoint *a, const struct ckv_endpoint *b)
+{
+    return a->size == b->size && memcmp(&a->address, &b->address, a->size) == 0;
 }
 
 char *ckv_endpoint_text(const struct ckv_endpoint *self, char text[CKV_ENDPOINT_TEXT_SIZE])

@@ -23,8 +23,8 @@ struct ckv_endpoint {
 };
 
 /*  Reads TEXT; a host's name is looked up, which may take as long as the system's resolver does.
-    LISTENS allows "*". Returns CKV_ERROR_ENDPOINT, CKV_ERROR_HOST, or CKV_ERROR_PATH for a path of
-    more than 107 octets.  */
+    LISTENS allows "*". Returns CKV_ERROR_ENDPOINT, CKV_ERROR_NO_ADDRESS for a host that nobody knows, or
+    CKV_ERROR_PATH for a path of more than 107 octets.  */
 int ckv_endpoint_read(struct ckv_endpoint *self, const char *text, bool listens);
 
 /*  The same for those who connect, with up to MAX of a host's addresses, 1 or more, in the order to try
@@ -32,6 +32,9 @@ int ckv_endpoint_read(struct ckv_endpoint *self, const char *text, bool listens)
 int ckv_endpoint_read_all(struct ckv_endpoint *all, size_t max, size_t *count, const char *text);
 
 bool ckv_endpoint_is_ipc(const struct ckv_endpoint *self);
+
+/*  Whether both are the same address and port, or the same path.  */
+bool ckv_endpoint_equal(const struct ckv_endpoint *a, const struct ckv_endpoint *b);
 
 /*  Writes it with a terminating zero into TEXT and returns TEXT.  */
 char *ckv_endpoint_text(const struct ckv_endpoint *self, char text[CKV_ENDPOINT_TEXT_SIZE]);

@@ -53,6 +53,14 @@ static void begin_lookup(struct ckv_host *self, uint64_t now)
     pthread_attr_destroy(&detached);
 }
 
+bool ckv_host_has(const struct ckv_host *self, const struct ckv_endpoint *endpoint)
+{
+    for (size_t i = 0; i < self->count; i++)
+        if (ckv_endpoint_equal(&self->all[i], endpoint))
+            return true;
+    return false;
+}
+
 void ckv_host_end(struct ckv_host *self)
 {
     struct ckv_lookup *lookup = self->lookup;

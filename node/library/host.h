@@ -32,6 +32,9 @@ struct ckv_host {
     ckv_endpoint_read_all.  */
 int ckv_host_read(struct ckv_host *self, const char *text);
 
+/*  Whether ENDPOINT is one of its addresses.  */
+bool ckv_host_has(const struct ckv_host *self, const struct ckv_endpoint *endpoint);
+
 /*  Lets go of a lookup that is going on.  */
 void ckv_host_end(struct ckv_host *self);
 

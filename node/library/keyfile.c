@@ -10,11 +10,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/*  A file that is absent is something else than a store that is.  */
-static int error_of(int number)
+int ckv_keyfile_error(int number)
 {
     int error = ckv_system_error(number);
-    return error == CKV_ERROR_NO_STORE ? CKV_ERROR_NO_FILE : error;
+    if (number == EPIPE)
+        return CKV_ERROR_PIPE;
+    return error == CKV_ERROR_NO_STORE    ? CKV_ERROR_NO_FILE
+           : error == CKV_ERROR_DISK_FULL ? CKV_ERROR_FILE_FULL
+                                          : error;
 }
 
 int ckv_keyfile_read_text(const char *path, char *text, size_t capacity, size_t *size)
@@ -22,12 +25,13 @@ int ckv_keyfile_read_text(const char *path, char *text, size_t capacity, size_t 
     *size = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a fifo must not block us */
     if (fd < 0)
-        return error_of(errno);
+        return ckv_keyfile_error(errno);
     ssize_t got;
     while (*size < capacity && (got = read(fd, text + *size, capacity - *size)) != 0) {
         if (got < 0) {
+            int error = ckv_keyfile_error(errno); /* a directory, for one */
             close(fd);
-            return CKV_ERROR_IO;
+            return error;
         }
         *size += (size_t)got;
     }
@@ -63,8 +67,9 @@ int ckv_keyfile_check_name(const char *path, bool force)
         return CKV_OK; /* what else may be wrong, making it will show */
     if (S_ISDIR(file.st_mode))
         return CKV_ERROR_DIRECTORY;
-    bool replaceable = S_ISREG(file.st_mode) || S_ISLNK(file.st_mode); /* a link to nothing */
-    return force && replaceable ? CKV_OK : CKV_ERROR_EXISTS;
+    if (!S_ISREG(file.st_mode) && !S_ISLNK(file.st_mode)) /* that one is a link to nothing */
+        return CKV_ERROR_SPECIAL_FILE;
+    return force ? CKV_OK : CKV_ERROR_EXISTS;
 }
 
 int ckv_keyfile_take(struct ckv_keyfile *self, const char *path, bool force)
@@ -80,7 +85,7 @@ int ckv_keyfile_take(struct ckv_keyfile *self, const char *path, bool force)
         (int)sizeof(self->temporary))
         return CKV_ERROR_ARGUMENT;
     self->fd = mkstemp(self->temporary); /* mode 0600 */
-    return self->fd < 0 ? error_of(errno) : CKV_OK;
+    return self->fd < 0 ? ckv_keyfile_error(errno) : CKV_OK;
 }
 
 static int write_all(int fd, const char *text, size_t size)
@@ -88,7 +93,7 @@ static int write_all(int fd, const char *text, size_t size)
     while (size) {
         ssize_t written = write(fd, text, size);
         if (written < 0)
-            return error_of(errno);
+            return ckv_keyfile_error(errno);
         text += written;
         size -= (size_t)written;
     }
@@ -102,12 +107,12 @@ static int give_name(const struct ckv_keyfile *self, bool force)
     if (renameat2(AT_FDCWD, self->temporary, AT_FDCWD, self->path, flags) == 0)
         return CKV_OK;
     if (errno != EINVAL && errno != ENOSYS)
-        return error_of(errno);
+        return ckv_keyfile_error(errno);
     /*  A file system that does not know the flag, or a kernel that does not know the call.  */
     if (force)
-        return rename(self->temporary, self->path) == 0 ? CKV_OK : error_of(errno);
+        return rename(self->temporary, self->path) == 0 ? CKV_OK : ckv_keyfile_error(errno);
     if (link(self->temporary, self->path) != 0)
-        return error_of(errno);
+        return ckv_keyfile_error(errno);
     unlink(self->temporary);
     return CKV_OK;
 }
@@ -116,7 +121,8 @@ int ckv_keyfile_commit(struct ckv_keyfile *self, mode_t mode, bool force)
 {
     if (is_stdout(self->path))
         return CKV_OK;
-    int rc = fchmod(self->fd, mode) == 0 && fsync(self->fd) == 0 ? CKV_OK : error_of(errno);
+    int rc =
+        fchmod(self->fd, mode) == 0 && fsync(self->fd) == 0 ? CKV_OK : ckv_keyfile_error(errno);
     if (rc == CKV_OK)
         rc = give_name(self, force);
     if (rc == CKV_OK)

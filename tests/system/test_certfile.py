@@ -149,7 +149,7 @@ def show_names_what_is_no_certificate_file(place):
         run("show", path, "--json").ended(REFUSED)
     true(run("show", place.path("absent")).status in (REFUSED, USAGE))
     contains(run("show", place.path("absent")).err, "there is no such file")
-    run("show", place.root).ended(REFUSED, place.root)
+    run("show", place.root).ended(REFUSED, place.root, "this is a directory")
     os.mkfifo(place.path("fifo"))
     run("show", place.path("fifo"), seconds=10).ended(REFUSED, "fifo")
 
@@ -171,6 +171,14 @@ def a_passphrase_protects_the_secrets(place):
     contains(run("show", path).ended(DONE).out, "protected by a passphrase")
     run("show", path, "--passphrase-file", right).ended(DONE, "the passphrase is right")
     run("show", path, "--passphrase-file", wrong).ended(REFUSED, "the passphrase is wrong")
+    equal(run("show", "--json", path, "--passphrase-file", right).objects()[0]
+          ["passphrase_is_right"], True)
+    clear = place.path("43.cert")
+    node.done("register", "--key", "43", "--out", clear)
+    run("show", clear, "--passphrase-file", wrong).ended(DONE, "this file is not protected")
+    equal(run("show", "--json", clear, "--passphrase-file", wrong).objects()[0]
+          ["passphrase_is_right"], None)
+    lacks(run("show", "--json", clear).out, "passphrase_is_right")
     damaged = text.replace('protected = "', 'protected = "').rstrip()
     last = damaged.rindex('"') - 1
     damaged = damaged[:last] + ("0" if damaged[last] != "0" else "1") + damaged[last + 1:]
@@ -258,6 +266,102 @@ def a_hostile_file_cannot_eat_the_machine(place):
                    "00000000" + "0000000000000000"):
         write(place.path("hostile"), text[:begin] + limits + text[begin + 24:], 0o600)
         run("show", place.path("hostile"), "--passphrase-file", right, seconds=20).ended(REFUSED)
+
+
+@test
+def a_file_without_the_clients_secret_key_says_where_to_add_it(place):
+    node = place.node()
+    path = place.path("42.cert")
+    public, secret = (key.decode() for key in zmq.curve_keypair())
+    listen = ("--to", "tcp://127.0.0.1:1", "--listen", f"ipc://{place.path('t')}")
+    contains(node.done("register", "--key", "42", "--client-key", public, "--out", path).err,
+             "the file lacks the client's secret key")
+    text = read(path).decode()
+    contains(text, "without the client's secret key")
+    contains(run("show", path).ended(DONE).out, "the client has to add its own")
+    run("connect", "--certificate", path, *listen).ended(
+        REFUSED, 'secret-key = "..." below the public-key')
+    bare = write(place.path("own"), f'curve\n    public-key = "{public}"\n    '
+                                    f'secret-key = "{secret}"\n', 0o600)
+    run("connect", "--certificate", bare, *listen).ended(REFUSED, "add the client's secret key")
+    line = [line for line in text.splitlines() if line.startswith("#   secret-key = ")][0]
+    write(path, text.replace(line, f'    secret-key = "{secret}"'), 0o600)
+    equal(secret_in(path), secret)
+    contains(run("show", path).ended(DONE).out, "yes, in clear")
+    program = place.compile("zcert.c", "-lczmq", "-lzmq")
+    equal(zcert_load(program, path)[:2], (public, secret))
+
+
+def secret_in(path):
+    """The client's secret key in a file that is not protected, or None."""
+    secret = zmq.auth.load_certificate(path)[1]
+    return secret and secret.decode()
+
+
+@test
+def a_clients_secret_key_outlives_the_file_that_force_replaces(place):
+    node = place.node()
+    path = place.path("42.cert")
+    said = node.json("register", "--key", "42", "--out", path)
+    secret = secret_in(path)
+    server = run("show", "--json", path).objects()[0]["server_public_key"]
+    node.done("rotate", "42", "--keep-client-key", "--out", path, "--force")
+    equal(secret_in(path), secret)
+    shown = run("show", "--json", path).ended(DONE).objects()[0]
+    equal(shown["client_public_key"], said["client_public_key"])
+    true(shown["server_public_key"] != server, "it was not rotated")
+    # The key is named, and is that of a file which pyzmq made.
+    own = zmq.auth.create_certificates(place.root, "own")[1]
+    public, secret = zmq.auth.load_certificate(own)
+    node.done("register", "--key", "43", "--client-key", public.decode(), "--out", own, "--force")
+    equal(zmq.auth.load_certificate(own), (public, secret))
+    node.done("rotate", "42", "--client-key", random_key(), "--out", path, "--force")
+    equal(secret_in(path), None)  # it was of another key
+
+
+@test
+def a_protected_secret_key_outlives_it_too_and_stays_protected(place):
+    node = place.node()
+    path = place.path("42.cert")
+    right = write(place.path("right"), "open sesame\n", 0o600)
+    wrong = write(place.path("wrong"), "wrong\n", 0o600)
+    said = node.json("register", "--key", "42", "--passphrase-file", right, "--out", path)
+    before = read(path)
+    keep = ("rotate", "42", "--keep-client-key", "--out", path, "--force")
+    node.run(*keep, "--passphrase-file", wrong).ended(REFUSED, "the passphrase is wrong")
+    node.run(*keep, start_new_session=True).ended(USAGE, "no terminal", "--passphrase-file")
+    equal(read(path), before)
+    equal(node.json("resolve", "42"), said, "rotated, though its file would have been lost:")
+    node.done(*keep, "--passphrase-file", right)
+    lacks(read(path).decode(), "secret-key", "hello-key")
+    run("show", path, "--passphrase-file", right).ended(DONE, "the passphrase is right")
+    equal(on_a_terminal([*keep, "--data", node.data], ["open sesame"])[0], DONE)
+    run("show", path, "--passphrase-file", right).ended(DONE, "the passphrase is right")
+    true(node.json("resolve", "42")["server_public_key"] != said["server_public_key"])
+
+
+@test
+def a_file_that_may_hold_the_secret_key_and_cannot_be_read_is_not_replaced(place):
+    node = place.node()
+    path = place.path("42.cert")
+    said = node.json("register", "--key", "42", "--out", path)
+    write(path, read(path) + b"curve\n", 0o600)  # a section twice
+    before = read(path)
+    keep = ("rotate", "42", "--keep-client-key", "--out", path, "--force")
+    node.run(*keep).ended(REFUSED, path, "line ", "it may hold the client's secret key")
+    equal(read(path), before)
+    equal(node.json("resolve", "42"), said)
+    write(path, b"")
+    node.done(*keep)
+
+
+@test
+def a_passphrase_without_a_secret_key_is_refused_before_the_registration(place):
+    node = place.node()
+    right = write(place.path("right"), "open sesame\n", 0o600)
+    node.run("register", "--key", "42", "--client-key", random_key(), "--passphrase-file", right,
+             "--out", place.path("42.cert")).ended(USAGE, "there is nothing to protect")
+    equal(node.objects("list"), [])
 
 
 def echoes(terminal):

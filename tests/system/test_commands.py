@@ -101,7 +101,7 @@ def with_a_client_key_the_node_makes_no_secret(place):
     said = register(place, node, "--key", "42", "--client-key", public, name="42.cert")
     equal(said["client_public_key"], public)
     text = read(place.path("42.cert")).decode()
-    lacks(text, "secret-key")
+    lacks(text, '\n    secret-key')
     contains(text, public)
     equal(run("show", "--json", place.path("42.cert")).ended(DONE).objects()[0]["has_secret_key"],
           False)
@@ -135,11 +135,16 @@ def list_prints_all_in_the_order_of_registration_and_filters(place):
     equal([o["storage_key"] for o in node.objects("list", "--state", "expired")], ["brief"])
     equal([o["storage_key"] for o in node.objects("list", "--state", "active")],
           ["k0", "k2", "k3", "k4"])
+    register(place, node, "--key", "late", "--not-before", "7d")
+    contains(node.done("list").out, "not yet valid")
+    for state in ("not-yet-valid", "not yet valid"):
+        equal([o["storage_key"] for o in node.objects("list", "--state", state)], ["late"])
+    keys.append("late")
     equal(node.objects("list", "--conflicts"), [])
     lines = node.done("list").out.splitlines()
     equal(lines[0].split(), ["STATE", "VALID", "UNTIL", "ORGANISATION", "NUMBER", "STORAGE", "KEY"])
     equal([line.split()[-1] for line in lines[1:]], keys)
-    node.run("list", "--state", "lost").ended(USAGE, "it is active, revoked or expired")
+    node.run("list", "--state", "lost").ended(USAGE, "it is active, not-yet-valid, revoked or expired")
 
 
 @test
@@ -199,14 +204,14 @@ def rotate_keeps_or_takes_the_client_key_as_asked(place):
     second = node.json("rotate", "42", "--keep-client-key", "--out", place.path("2.cert"))
     equal(second["client_public_key"], first["client_public_key"])
     true(second["server_public_key"] != first["server_public_key"])
-    lacks(read(place.path("2.cert")).decode(), "secret-key")  # the node never had it
+    lacks(read(place.path("2.cert")).decode(), "\n    secret-key")  # the node never had it
     public = zmq.curve_keypair()[0].decode()
     third = node.json("rotate", "42", "--client-key", public, "--server-key", "shared", "--expires",
                       "1d", "--out", place.path("3.cert"))
     equal(third["client_public_key"], public)
     equal(third["server_public_key"], node.status()["server_public_key"])
     true(third["not_after"], third)
-    lacks(read(place.path("3.cert")).decode(), "secret-key")
+    lacks(read(place.path("3.cert")).decode(), "\n    secret-key")
     other = register(place, node, "--key", "43")
     node.run("rotate", "42", "--client-key", other["client_public_key"], "--out",
              place.path("x")).ended(REFUSED, "an active certificate has this client public key")
@@ -223,6 +228,9 @@ def validity_is_what_was_asked(place):
     true(said["created"] < said["not_before"] < said["not_after"], said)
     equal(said["valid"], False)
     node.run("resolve", "2").ended(REFUSED, "not valid yet")
+    node.run("register", "--key", "3", "--not-before", "7d", "--expires", "1d").ended(
+        USAGE, "--expires 1d is not after --not-before 7d")
+    node.run("rotate", "2", "--expires", "1d").ended(REFUSED, "would end before it begins")
     for wrong in ("yesterday", "2001-01-01", "0d", "-1d", "9999999999y", "1", "", "2030-02-30"):
         node.run("register", "--key", "3", f"--expires={wrong}").ended(
             USAGE, "--expires", "give a time to come")
@@ -258,6 +266,14 @@ def out_that_cannot_be_written_is_known_before_the_registration(place):
     node.run("register", "--key", "1", "--out", directory).ended(REFUSED, directory)
     node.run("register", "--key", "1", "--out", directory, "--force").ended(REFUSED, directory)
     equal(node.objects("list"), [], "registered, though its file cannot be written:")
+    fifo, other = place.path("fifo"), place.path("link")
+    os.mkfifo(fifo)
+    os.symlink(fifo, other)
+    for path in (fifo, other, "/dev/null"):
+        for force in ([], ["--force"]):
+            node.run("register", "--key", "1", "--out", path, *force).ended(
+                REFUSED, path, "this is a device, a pipe or a socket")
+    equal(node.objects("list"), [])
     result = node.run("export", "--out", absent).ended(REFUSED, absent)
     lacks(result.err, "system's log")
 
@@ -290,6 +306,24 @@ def a_full_standard_output_is_an_error(place):
 
 
 @test
+def a_certificate_that_nobody_took_is_said_to_be_registered(place):
+    node = place.node()
+    sentence = "registered 1, but its file could not be written; 'rotate' it to get another"
+    reader, writer = os.pipe()
+    os.close(reader)
+    for key, out, reason in (("1", writer, "nobody reads what is written here"),
+                             ("2", os.open("/dev/full", os.O_WRONLY), "the disk is full")):
+        process = subprocess.run([CURVEKV, "register", "--data", node.data, "--key", key],
+                                 stdout=out, stderr=subprocess.PIPE)
+        os.close(out)
+        equal(process.returncode, REFUSED, process.stderr)
+        said = process.stderr.decode()
+        contains(said, sentence.replace("1", key, 1), reason)
+        lacks(said, "nothing of this batch was stored")
+    equal([o["storage_key"] for o in node.objects("list")], ["1", "2"])
+
+
+@test
 def status_says_how_the_node_is(place):
     node = place.node("--node", "alpha", "--cluster", "test", "--max-size", "512M")
     register(place, node, "--key", "1")
@@ -300,6 +334,23 @@ def status_says_how_the_node_is(place):
     equal(status["process"], node.process.pid)
     contains(node.done("status").out, "alpha", "test", status["node_id"],
              status["server_public_key"], "lmdb")
+
+
+@test
+def status_is_watched_on_a_node_alone_too(place):
+    node = place.node("--node", "alpha")
+    process = subprocess.Popen([CURVEKV, "status", "--data", node.data, "--watch"],
+                               stdout=subprocess.PIPE)
+    try:
+        for _ in range(2):  # and again after a second
+            said = [process.stdout.readline().decode()]
+            while "requests" not in said[-1]:
+                said.append(process.stdout.readline().decode())
+            contains("".join(said), "node               alpha", "certificates       0")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 @test
@@ -316,6 +367,9 @@ def help_lists_every_command_and_each_has_an_example(place):
         contains(overview, text.splitlines()[0])
     contains(run("version").ended(DONE).out, "curvekv ")
     equal(run("--version").out, run("version").out)
+    equal(run("version", "--json").ended(DONE).objects(),
+          [{"version": run("version").out.split()[1]}])
+    run("version", "--jsn").ended(USAGE, "version [--json]")
 
 
 @test
@@ -366,6 +420,19 @@ def the_data_directory_is_found_by_option_environment_and_place(place):
     run("status", cwd="/", environment={"CURVEKV_DATA": ""}).ended(NOT_REACHABLE)
     run("status", "--data", place.path("other"), cwd=place.root,
         environment={"CURVEKV_DATA": node.data}).ended(NOT_REACHABLE)
+
+
+@test
+def an_empty_path_is_wrong_usage_and_does_nothing(place):
+    node = place.node(name="curvekv-data")
+    for command in (["status"], ["list"], ["serve"], ["export"]):
+        run(*command, "--data", "", cwd=place.root).ended(USAGE, "--data is empty; give a path")
+        run(*command, "--data=", cwd=place.root).ended(USAGE, "--data is empty")
+    empty = place.directory("empty")
+    run("serve", "--data", "", cwd=empty).ended(USAGE, "--data is empty")
+    equal(os.listdir(empty), [])
+    node.run("register", "--number", "x", "--out", "", cwd=place.root).ended(USAGE, "--out is empty")
+    equal(node.objects("list"), [], "registered, and its file could not be written:")
 
 
 @test

@@ -114,8 +114,18 @@ def a_dump_of_another_cluster_is_refused_with_its_sentence(place):
     before = export(second, place, "before")
     counts, result = second.imports(place.path("dump"), status=REFUSED)
     equal(counts, {"refused": 20})
-    contains(result.err, "the record belongs to another cluster: another cluster key sealed it")
+    contains(result.out, "the record belongs to another cluster: another cluster key sealed it")
     equal(export(second, place, "after"), before)
+
+
+@test
+def an_export_with_json_says_how_many_in_json(place):
+    node = place.node()
+    fill(node, place)
+    result = node.done("export", "--json", "--out", place.path("dump"))
+    equal((result.objects(), result.err), ([{"exported": 20}], ""))
+    for out in ([], ["--out", "-"]):
+        equal(node.run("export", "--json", *out).ended(USAGE, "with --json").out, "")
 
 
 @test
@@ -314,7 +324,7 @@ def force_replaces_no_directory_pipe_socket_or_device(place):
     os.symlink(place.root, os.path.join(directory, "directory"))
     before = {name: os.lstat(os.path.join(directory, name)).st_ino for name in os.listdir(directory)}
     for name in before:
-        sentence = "this is a directory" if name == "directory" else "the file exists"
+        sentence = "this is a directory" if name == "directory" else "a device, a pipe or a socket"
         for command in (["export"], ["register", "--key", "1"]):
             node.run(*command, "--force", "--out", os.path.join(directory, name)).ended(REFUSED,
                                                                                         sentence)

@@ -509,16 +509,29 @@ def a_gateway_that_cannot_be_is_refused_with_a_reason(place):
     node = place.node()
     for status, sentence, *options in (
             (USAGE, "needs --listen"), (USAGE, "needs --backend", "--listen", FREE),
-            (REFUSED, "an endpoint is", "--listen", "udp://x:1", "--backend", "tcp://127.0.0.1:1"),
-            (REFUSED, "an endpoint is", "--listen", FREE, "--backend", "tcp://127.0.0.1:*"),
-            (REFUSED, "has no address", "--listen", "tcp://192.0.2.1:5", "--backend",
+            (USAGE, "an endpoint is", "--listen", "udp://x:1", "--backend", "tcp://127.0.0.1:1"),
+            (USAGE, "an endpoint is", "--listen", FREE, "--backend", "tcp://127.0.0.1:*"),
+            (USAGE, "an endpoint is", "--listen", FREE, "--backend", "tcp://*:47600"),
+            (USAGE, "where the gateway itself would listen", "--listen", "tcp://127.0.0.1:47600",
+             "--backend", "tcp://127.0.0.1:47600"),
+            (REFUSED, "no address of this machine", "--listen", "tcp://192.0.2.1:5", "--backend",
              "tcp://127.0.0.1:1"),
+            (REFUSED, "no address is known for this host", "--listen", FREE, "--backend",
+             "tcp://nohost.invalid:1"),
             (USAGE, "--stock-share", "--stock-share", "101%"),
             (USAGE, "--handshake-timeout", "--handshake-timeout", "2m"),
             (USAGE, "allow or deny", "--stock-hello", "maybe")):
         node.run("gateway", *options).ended(status, sentence)
-    run("serve", "--data", place.path("n2"), "--backend", "tcp://127.0.0.1:1").ended(
-        USAGE, "--backend needs --gateway")
+    for option, value in (("--backend", "tcp://127.0.0.1:1"), ("--loops", "2"), ("--key-rate", "9"),
+                          ("--stock-hello", "deny"), ("--stock-share", "5%"),
+                          ("--clock-window", "5s"), ("--max-pending", "9"),
+                          ("--max-pending-per-address", "9"), ("--handshake-timeout", "5s"),
+                          ("--max-message", "1M")):
+        run("serve", "--data", place.path("n2"), option, value).ended(
+            USAGE, f"{option} needs --gateway")
+    run("serve", "--data", place.path("n2"), "--gateway", "bogus", "--backend",
+        "tcp://127.0.0.1:1").ended(USAGE, "an endpoint is")
+    true(not os.path.exists(place.path("n2")))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def certificates_of_czmq_are_resolved_with_their_metadata(place):
     directory, public = made_by_czmq(place, 200, "czmq")
     equal(len(os.listdir(directory)), 400)
     equal(node.imports("--organisation", "ACME", directory)[0],
-          {"imported": 200, "unchanged": 200})
+          {"imported": 200})
     for i, key in enumerate(public):
         object = node.json("resolve", "--client-key", key)
         equal(object["client_number"], f"client{i}")
@@ -62,7 +62,8 @@ def certificates_of_pyzmq_are_resolved_with_their_metadata(place):
     node = place.node()
     directory, public = made_by_pyzmq(place, 100, "pyzmq")
     equal(len(os.listdir(directory)), 200)
-    contains(node.done("import", directory).out, "100 imported", "0 refused")
+    equal(node.done("import", directory).out,
+          "100 imported, 0 were there, 0 refused; from 200 files\n")
     for i, key in enumerate(public):
         object = node.json("resolve", "--client-key", key)
         equal(object["client_number"], f"peer{i}")
@@ -76,10 +77,10 @@ def a_tree_of_both_goes_in_whole_and_twice_changes_nothing(place):
     public += made_by_pyzmq(place, 20, "tree", "a", "c")[1]
     public += made_by_czmq(place, 10, "tree", "d")[1]
     place.directory("tree", "empty")
-    equal(node.imports(place.path("tree"))[0], {"imported": 70, "unchanged": 70})
+    equal(node.imports(place.path("tree"))[0], {"imported": 70})
     before = node.objects("list")
     equal(sorted(o["client_public_key"] for o in before), sorted(public))
-    equal(node.imports(place.path("tree"))[0], {"unchanged": 140})
+    equal(node.imports(place.path("tree"))[0], {"unchanged": 70})
     equal(node.objects("list"), before)
     node.restart()
     equal(node.objects("list"), before)
@@ -93,7 +94,7 @@ def several_operands_and_single_files_are_taken(place):
     equal(node.imports(os.path.join(one, "peer0.key"), os.path.join(two, "peer1.key_secret"),
                        "--server-key", "dedicated")[0], {"imported": 2})
     equal({o["server_key"] for o in node.objects("list")}, {"dedicated"})
-    equal(node.imports(one, two)[0], {"imported": 3, "unchanged": 7})
+    equal(node.imports(one, two)[0], {"imported": 3, "unchanged": 2})
     node.run("import", place.path("absent"), one).ended(REFUSED, place.path("absent"), "No such")
 
 
@@ -144,10 +145,16 @@ def bad_files_are_named_with_the_reason_and_the_rest_goes_in(place):
     server.close()
     names = dict((name, sentence) for name, (_, sentence) in bad.items())
     names.update(fifo="no regular file", dangling="points nowhere", socket="no regular file")
-    counts, result = node.imports(directory, status=REFUSED)
-    equal(counts, {"imported": 30, "unchanged": 30, "refused": len(names)})
+    counts, in_json = node.imports(directory, status=REFUSED)
+    equal(counts, {"imported": 30, "refused": len(names)})
+    equal(in_json.err, "")
+    refused = {object["about"]: object for object in in_json.objects()[:-1]}
+    equal(len(refused), len(names))
+    result = node.run("import", directory).ended(REFUSED)
+    contains(result.out, f"0 imported, 30 were there, {len(names)} refused; from")
     for name, sentence in names.items():
         if "\n" not in name:
+            contains(refused[f"{directory}/{name}"]["message"], sentence)
             line = [l for l in result.err.splitlines() if f"{directory}/{name}" in l]
             equal(len(line), 1, f"{name}: {line} of {result.err}")
             contains(line[0], "refused ", sentence)
@@ -179,9 +186,10 @@ def an_unreadable_file_is_named_and_the_rest_goes_in(place):
         node.start()
     os.chmod(shut, 0)
     counts, result = node.imports(directory, status=REFUSED, prefix=prefix, binary=binary)
-    equal(counts, {"imported": 4, "unchanged": 4, "refused": 3})
-    contains(result.err, f"refused {closed}: permission denied",
-             f"refused {shut}: Permission denied")
+    equal(counts, {"imported": 4, "refused": 3})
+    messages = {object["about"]: object["message"] for object in result.objects()[:-1]}
+    contains(messages[closed], "permission denied")
+    contains(messages[shut], "Permission denied")
     os.chmod(shut, 0o700)
 
 
@@ -211,6 +219,19 @@ def a_name_that_is_no_client_number_is_not_dropped_in_silence(place):
         true(object["client_number"], f"imported without a client number, and nothing said: {result}")
     else:
         result.ended(REFUSED, "refused")
+
+
+@test
+def options_that_change_nothing_that_is_there_are_said_to(place):
+    node = place.node()
+    directory = made_by_pyzmq(place, 3, "tree")[0]
+    note = "keep their organisation and server key"
+    lacks(node.done("import", directory, "--organisation", "ACME").err, note)
+    before = node.objects("list")
+    lacks(node.done("import", directory).err, note)
+    for options in (["--organisation", "Q"], ["--server-key", "dedicated"]):
+        contains(node.done("import", directory, *options).err, note)
+    equal(node.objects("list"), before)
 
 
 @test

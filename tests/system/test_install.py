@@ -10,9 +10,9 @@ CLIENT = os.path.join(ROOT, "examples/client.c")
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
 
 
-def install(place):
+def install(place, name="root"):
     """Installs the release build, whichever is under test, below a directory of its own."""
-    root = place.path("root")
+    root = place.path(name)
     subprocess.run(["make", "-s", "-C", ROOT, "install", "VARIANT=release", f"DESTDIR={root}",
                     "PREFIX=/usr"], check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
     return root
@@ -61,6 +61,16 @@ def the_example_builds_and_runs_with_the_installed_shared_library(place):
     program = resolves(place, root)
     contains(subprocess.run(["readelf", "-d", program], check=True, capture_output=True,
                             text=True).stdout, "libcurvekv.so.0")
+
+
+@test
+def a_directory_to_install_into_may_have_a_space_in_its_name(place):
+    files = [sorted(os.path.relpath(os.path.join(parent, file), root)
+                    for parent, _, files in os.walk(root) for file in files)
+             for root in (install(place), install(place, "in st"))]
+    equal(files[1], files[0])
+    contains(files[0], "usr/bin/curvekv", "usr/lib/pkgconfig/curvekv.pc")
+    equal(sorted(os.listdir(place.root)), ["in st", "root"])
 
 
 @test

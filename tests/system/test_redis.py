@@ -63,8 +63,8 @@ def what_is_wrong_with_redis_is_said_in_a_sentence(place):
     for served in (node, wrong, reader, absent, starved, old):
         served.done("register", "--number", "1", "--out", place.path("x.cert"), "--force")
     node.stop()
-    run("serve", "--data", place.path("z"), "--redis", "rediss://x").ended(REFUSED, "TLS")
-    run("serve", "--data", place.path("z"), "--redis", "http://x").ended(REFUSED, "redis://")
+    run("serve", "--data", place.path("z"), "--redis", "rediss://x").ended(USAGE, "TLS")
+    run("serve", "--data", place.path("z"), "--redis", "http://x").ended(USAGE, "redis://")
 
 
 @test

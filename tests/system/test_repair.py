@@ -71,7 +71,7 @@ def chosen_keys_wait_for_a_member_that_has_not_been_heard_since_redis_was_wiped(
     until(lambda: a.knows(1), "chosen keys can be registered without it")
     a.done("register", "--key", "name", "--out", place.path("1.cert"))
     a.run("forget", "nobody").ended(REFUSED, "no member")
-    a.run("forget", "a").ended(REFUSED, "stop it first")
+    a.run("forget", "a").ended(REFUSED, "stop it first", "give its id")
 
 
 @test

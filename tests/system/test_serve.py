@@ -46,6 +46,36 @@ def a_given_cluster_key_is_taken_and_not_called_made(place):
 
 
 @test
+def a_cluster_key_is_announced_by_the_start_that_makes_it(place):
+    """Also when that start fails afterwards: the next one finds the key, and would not say."""
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    result = serve(place, "--gateway", f"tcp://127.0.0.1:{taken.getsockname()[1]}", "--backend",
+                   "tcp://127.0.0.1:1")
+    taken.close()
+    equal(result.status, REFUSED)
+    contains(result.err, "made a cluster key", "made the default server key pair",
+             "this port or path is in use; stop what listens here, wait a minute if nothing does")
+    serve(place, "--max-size", "1", name="small").ended(USAGE, "--max-size 1")
+    true(not os.path.exists(place.path("small")))
+
+
+@test
+def a_store_that_was_begun_with_another_cluster_key_says_so(place):
+    node = place.node("--cluster-key", key_file(place))
+    node.stop()
+    other = write(place.path("other.key"), bytes(32), 0o600)
+    for absent in (False, True):  # also when the store alone can tell
+        if absent:
+            os.unlink(os.path.join(node.data, "cluster.key"))
+        result = run("serve", "--data", node.data, "--cluster-key", other).ended(
+            REFUSED, f"{node.data}: this data directory was begun with another cluster key")
+        lacks(result.err, "the record belongs")
+    node.start()
+
+
+@test
 def nodes_with_one_cluster_key_have_one_server_key(place):
     given = key_file(place)
     raw = write(place.path("raw.key"), bytes([0xab]) * 32, 0o600)
@@ -226,6 +256,7 @@ def what_serve_cannot_read_is_wrong_usage(place):
     for options, sentence in ((["--store", "mongo"], "lmdb, sqlite, memory or array"),
                               (["--max-size", "big"], "give a size such as"),
                               (["--max-size", "0"], "give a size such as"),
+                              (["--max-size", "1"], "of at least 1M"),
                               (["--max-size", "1KB"], "give a size such as"),
                               (["--max-size", "99999999T"], "give a size such as"),
                               (["--log-level", "loud"], "error, warning, info or debug"),

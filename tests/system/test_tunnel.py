@@ -470,12 +470,16 @@ def wrong_options_are_said(place):
 
     def said(status, *sentences, **changes):
         options = {**good, **{"--" + name: value for name, value in changes.items()}}
-        run("connect", *(word for pair in options.items() if pair[1] for word in pair)).ended(
+        return run("connect", *(word for pair in options.items() if pair[1] for word in pair)).ended(
             status, *sentences)
     said(USAGE, "needs --certificate", to=None)
     said(USAGE, "needs --certificate", listen=None)
     said(USAGE, "needs --certificate", certificate=None)
-    said(REFUSED, "--to udp://x", to="udp://x")
+    said(USAGE, "--to udp://x", to="udp://x")
+    lacks(said(USAGE, "--to tcp://127.0.0.1", to="tcp://127.0.0.1").err, "listen")
+    lacks(said(REFUSED, "no address is known", to="tcp://nohost.invalid:1").err, "listen on")
+    said(USAGE, "where the tunnel itself would listen", to="tcp://127.0.0.1:47600",
+         listen="tcp://127.0.0.1:47600")
     said(REFUSED, "no such file", certificate=place.path("absent"))
     said(REFUSED, "no such file", listen="ipc:///no/such/directory/sock")
 

@@ -581,7 +581,7 @@ static void a_validity_that_ends_before_it_begins_is_refused(void **state)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         certificate.not_before = bad[i][0];
         certificate.not_after = bad[i][1];
-        assert_refused(&certificate, CKV_ERROR_ARGUMENT);
+        assert_refused(&certificate, CKV_ERROR_VALIDITY);
     }
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         certificate.not_before = good[i][0];

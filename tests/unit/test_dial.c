@@ -42,7 +42,7 @@ static void a_host_is_reached_by_name_and_by_address(void **state)
     close(listener);
     assert_int_equal(dial(text, 5000), CKV_ERROR_NO_SERVER);
     assert_int_equal(dial("tcp://127.0.0.1", 5000), CKV_ERROR_ENDPOINT);
-    assert_int_equal(dial("tcp://no-such-host.invalid:5555", 5000), CKV_ERROR_HOST);
+    assert_int_equal(dial("tcp://no-such-host.invalid:5555", 5000), CKV_ERROR_NO_ADDRESS);
 }
 
 /*  Nobody takes a connection from the queue of the listener, and it is full.  */

@@ -80,11 +80,25 @@ static void what_is_no_endpoint_is_refused(void **state)
     assert_int_equal(ckv_endpoint_read(&self, "tcp://127.0.0.1:*", false), CKV_ERROR_ENDPOINT);
     assert_int_equal(ckv_endpoint_read(&self, "tcp://127.0.0.1:0", false), CKV_ERROR_ENDPOINT);
     assert_int_equal(ckv_endpoint_read(&self, "tcp://no.such.host.invalid:5", true),
-                     CKV_ERROR_HOST);
+                     CKV_ERROR_NO_ADDRESS);
+    assert_int_equal(ckv_endpoint_read(&self, "tcp://*:5", false), CKV_ERROR_ENDPOINT);
     memset(path + 6, 'p', 108);
     assert_int_equal(ckv_endpoint_read(&self, path, true), CKV_ERROR_PATH);
     path[6 + 107] = 0;
     assert_int_equal(ckv_endpoint_read(&self, path, true), CKV_OK);
+}
+
+static void endpoints_are_equal_when_they_are_one_place(void **state)
+{
+    (void)state;
+    static const char *const texts[] = { "tcp://127.0.0.1:5", "tcp://127.0.0.1:6", "tcp://*:5",
+                                         "tcp://[::1]:5",     "ipc:///run/a",      "ipc:///run/b",
+                                         "ipc://@a" };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+        for (size_t j = 0; j < sizeof(texts) / sizeof(*texts); j++) {
+            struct ckv_endpoint a = endpoint_of(texts[i]), b = endpoint_of(texts[j]);
+            assert_int_equal(ckv_endpoint_equal(&a, &b), i == j);
+        }
 }
 
 static void a_free_port_is_found_and_may_be_shared(void **state)
@@ -164,6 +178,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_endpoint_is_written_as_it_is_read),
         cmocka_unit_test(what_is_no_endpoint_is_refused),
+        cmocka_unit_test(endpoints_are_equal_when_they_are_one_place),
         cmocka_unit_test(a_free_port_is_found_and_may_be_shared),
         cmocka_unit_test(nobody_listens_where_nobody_listens),
         cmocka_unit_test(a_unix_socket_is_taken_over_only_from_the_dead),
