@@ -531,6 +531,7 @@ def a_client_waits_for_a_backend_that_comes_up(place):
         peer.send(b"early")
         equal(router.recv_multipart()[2], b"early")
         equal(gateway.counts()["accepted"], 1)
+        peer.socket.close()
         gateway.node.stop()
 
 
@@ -655,6 +656,8 @@ def a_backend_that_breaks_off_in_its_handshake_is_tried_again(place):
         until(lambda: len(raw.connections) >= 2, "it is tried again", SECONDS)
         raw.behave = answering()
         peer.client.ready(peer.read_command())
+        peer.socket.close()
+        raw.hang_up()
         gateway.node.stop()
 
 

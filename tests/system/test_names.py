@@ -41,6 +41,7 @@ def a_backend_is_found_at_whichever_of_its_addresses_it_is(place):
         peers = [moving.waiting(f"c{i}") for i in range(4)]  # that fail together do not go round in a circle
         for peer in peers:
             comes_in(peer, router)
+            peer.socket.close()
         moving.gateway.node.stop()
         moving.names.silent.close()
 
@@ -80,6 +81,7 @@ def a_backend_that_moves_to_another_address_is_found_there(place):
         router = moving.backend_at(THERE)
         moving.names.are("backend.test", THERE)
         comes_in(peer, router)
+        peer.socket.close()
         moving.gateway.node.stop()
         moving.names.silent.close()
 
