@@ -134,6 +134,13 @@ static const struct entry entries[] = {
       "this host has no address here; check its name, or listen on tcp://*:port" },
     { CKV_ERROR_PORT_IN_USE, "port_in_use",
       "another process listens here; stop it, or choose another port" },
+    { CKV_ERROR_MEMBER, "member",
+      "it is not started without the others; give --cluster with this name, and --redis, or "
+      "--alone "
+      "to take it out of the cluster for good" },
+    { CKV_ERROR_OTHER_CLUSTER, "other_cluster",
+      "it cannot be a member of another one, too; give --cluster with this name, or start in an "
+      "empty directory" },
 
     { CKV_ERROR_ZMTP, "zmtp", "the peer does not speak ZMTP 3; look what connects to this port" },
     { CKV_ERROR_FRAME_SIZE, "frame_size",

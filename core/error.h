@@ -90,7 +90,9 @@ enum ckv_error {
     CKV_ERROR_NO_CLUSTER = -89,  /* a node without Redis was asked for what a cluster does */
     CKV_ERROR_ENDPOINT = -90,    /* not a ZeroMQ endpoint that the gateway knows */
     CKV_ERROR_HOST = -91, /* an endpoint's host that has no address, or none of this machine */
-    CKV_ERROR_PORT_IN_USE = -92, /* an endpoint where another process listens */
+    CKV_ERROR_PORT_IN_USE = -92,   /* an endpoint where another process listens */
+    CKV_ERROR_MEMBER = -93,        /* a member of a cluster is to be started without it */
+    CKV_ERROR_OTHER_CLUSTER = -94, /* a member of a cluster is to be one of another */
 
     /*  A peer on the wire (core/zmtp.h, core/hello.h, core/curve.h). After each of these the
         connection is closed  */

@@ -13,6 +13,7 @@
     (kv/arrivals.h).
 */
 #include "kv/log.h"
+#include "replication/cluster.h"
 #include "replication/parts.h"
 
 #include <stdio.h>
@@ -110,6 +111,8 @@ static int apply(struct ckv_write *write, struct ckv_kv_txn *txn)
         rc = apply_item(self, txn, &self->items[i]);
     if (rc == CKV_OK && !self->repairs)
         rc = ckv_position_put(&self->after, txn);
+    if (rc == CKV_OK && !self->repairs && self->before.epoch != self->after.epoch)
+        rc = ckv_cluster_put(self->replicator->options.cluster, txn);
     return rc;
 }
 

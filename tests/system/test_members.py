@@ -73,4 +73,62 @@ def another_cluster_key_and_a_copied_directory_are_refused(place):
     equal(b.replication()["state"], "live")
 
 
+def serve(node, *options):
+    """A serve in the directory of NODE that is expected to end by itself."""
+    return run("serve", "--data", node.data, *options)
+
+
+@test
+def a_member_is_not_started_without_its_cluster_nor_in_another(place):
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    options = b.stop().options
+    member = "is a member of the cluster 't'"
+    serve(b).ended(REFUSED, member, "--cluster", "--redis", "--alone")
+    serve(b, "--cluster", "t").ended(REFUSED, member, "--redis")
+    serve(b, "--redis", redis.url).ended(REFUSED, member, "empty directory")
+    serve(b, "--cluster", "flet", "--redis", redis.url).ended(REFUSED, member, "empty directory")
+    serve(b, "--alone", "--redis", redis.url).ended(USAGE, "exclude each other")
+    redis.kill()  # it remembers by itself
+    serve(b).ended(REFUSED, member)
+    redis.start()
+    equal(b.options, options)
+    b.start()
+    until(lambda: a.knows(2) and b.knows(2), "it is a member as before")
+
+
+@test
+def a_member_that_is_taken_out_is_a_node_alone_and_joins_again_as_a_new_one(place):
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    a.register("--key", "shared", "--ack", "all")
+    redis.kill()
+    until(lambda: b.replication()["state"] == "away", "the node sees that Redis is away")
+    b.done("register", "--number", "unsent", "--out", place.path("u.cert"))
+    options = b.stop().options
+    b.options = ("--alone",)
+    b.start()
+    contains(b.log(), "no member of the cluster 't' any more", "curvekv forget",
+             "does not have: 1")
+    equal(b.status()["replication"], None)
+    b.options = ()  # once is enough
+    b.restart()
+    true(b.resolves("shared"))
+    b.register("--key", "both", name="b")  # alone, it gives what it likes
+    redis.start()
+    until(lambda: a.run("forget", "b").status == DONE, "it is forgotten")
+    until(lambda: a.knows(1), "the other goes on without it")
+    a.register("--key", "both", name="a")
+    b.stop()
+    b.options = options
+    b.start()
+    until(lambda: a.knows(2) and b.knows(2), "it is a member again")
+    settle([a, b])
+    equal(records(a), records(b))
+    equal(len(records(a)), 3)  # the one that was not sent, too
+    for node in (a, b):
+        equal([one["storage_key"] for one in node.objects("list", "--conflicts")], ["both"])
+    serve(b.stop()).ended(REFUSED, "is a member of the cluster 't'")
+
+
 main()
