@@ -43,6 +43,9 @@ static const struct entry entries[] = {
     { CKV_ERROR_NO_CLUSTER_KEY, "no_cluster_key",
       "the cluster key of this store is gone; give it with --cluster-key, from your backup or from "
       "another node" },
+    { CKV_ERROR_STORE_KEY, "store_key",
+      "this data directory was begun with another cluster key; serve it with that one, or start in "
+      "an empty directory with --cluster-key FILE" },
 
     { CKV_ERROR_NOT_FOUND, "not_found", "no certificate is known under this key" },
     { CKV_ERROR_TAKEN, "taken", "this storage key belongs to another certificate; choose another" },
@@ -136,8 +139,11 @@ static const struct entry entries[] = {
       "another process listens here; stop it, or choose another port" },
     { CKV_ERROR_MEMBER, "member",
       "it is not started without the others; give --cluster with this name, and --redis, or "
-      "--alone "
-      "to take it out of the cluster for good" },
+      "--alone to take it out of the cluster for good" },
+    { CKV_ERROR_CLUSTER_KEY, "cluster_key",
+      "the cluster that this node is to join has another cluster key, and would never take what is "
+      "changed here; start in an empty directory with --cluster-key FILE, a copy of another node's "
+      "cluster.key" },
     { CKV_ERROR_OTHER_CLUSTER, "other_cluster",
       "it cannot be a member of another one, too; give --cluster with this name, or start in an "
       "empty directory" },

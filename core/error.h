@@ -37,6 +37,7 @@ enum ckv_error {
     CKV_ERROR_DIRECTORY = -15,      /* a directory where a file is wanted */
     CKV_ERROR_NOT_DIRECTORY = -17,  /* a file where a directory is wanted */
     CKV_ERROR_DIRECTORY_MODE = -16, /* a data directory that others can write, or another owns */
+    CKV_ERROR_STORE_KEY = -18,      /* a data directory with another cluster key */
     CKV_ERROR_NO_CLUSTER_KEY = -14, /* a data directory with a store and without its cluster key */
 
     /*  Certificates and what is asked of them  */
@@ -92,6 +93,7 @@ enum ckv_error {
     CKV_ERROR_HOST = -91, /* an endpoint's host that has no address, or none of this machine */
     CKV_ERROR_PORT_IN_USE = -92,   /* an endpoint where another process listens */
     CKV_ERROR_MEMBER = -93,        /* a member of a cluster is to be started without it */
+    CKV_ERROR_CLUSTER_KEY = -95,   /* the cluster that a node is to join has another key */
     CKV_ERROR_OTHER_CLUSTER = -94, /* a member of a cluster is to be one of another */
 
     /*  A peer on the wire (core/zmtp.h, core/hello.h, core/curve.h). After each of these the

@@ -510,8 +510,9 @@ static int prepare(struct operation *self)
 {
     const struct ckv_request *request = &self->request;
     struct ckv_replicator *replicator = self->admin->parts.replicator;
-    if (replicator && ckv_replicator_is_refused(replicator))
-        return CKV_ERROR_NODE_ID;
+    int refusal = replicator ? ckv_replicator_refusal(replicator) : CKV_OK;
+    if (refusal != CKV_OK)
+        return refusal;
     if (request->command == CKV_REQUEST_IMPORT)
         return self->has_entries ? CKV_OK : CKV_ERROR_REQUEST;
     if (request->command == CKV_REQUEST_FORGET)

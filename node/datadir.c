@@ -121,7 +121,7 @@ static int provide_cluster_key(struct ckv_datadir *self, const char *given, uint
         snprintf(blame, CKV_PATH_MAX, "%s", given);
         rc = read_cluster_key(given, other);
         if (rc == CKV_OK && found && sodium_memcmp(raw, other, sizeof(other)) != 0)
-            rc = CKV_ERROR_WRONG_CLUSTER_KEY;
+            rc = CKV_ERROR_STORE_KEY;
         if (rc == CKV_OK)
             memcpy(raw, other, sizeof(other));
         sodium_memzero(other, sizeof(other));

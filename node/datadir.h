@@ -32,7 +32,7 @@ struct ckv_datadir {
 
 /*  Opens DIR for a node; makes it, and what is absent in it, and locks it. CLUSTER_KEY_FILE, if not
     NULL, is copied into a directory that has no cluster key, and must hold the same one otherwise
-    (CKV_ERROR_WRONG_CLUSTER_KEY). BLAME receives the path that an error is about. Errors:
+    (CKV_ERROR_STORE_KEY). BLAME receives the path that an error is about. Errors:
     CKV_ERROR_IN_USE, _PERMISSION, _CLUSTER_KEY_LENGTH, _CLUSTER_KEY_MODE, _DISK_FULL, _IO,
     _NO_STORE (the parent is absent, or CLUSTER_KEY_FILE), _PATH,
     _NO_CLUSTER_KEY (there is a store, and its key is gone).  */

@@ -134,7 +134,8 @@ struct ckv_replicator {
     bool filling, fill_asked;
     bool falls_behind; /* a write failed, and what it was about is not all stored yet */
     bool alone; /* it has waited for others in vain: a new node may begin an epoch by itself */
-    atomic_bool stop, live, refused; /* other threads read these */
+    atomic_bool stop, live; /* other threads read these */
+    atomic_int refusal;     /* and this: CKV_OK, or why the cluster does not take this node */
 };
 
 /*  replicator.c  */

@@ -139,7 +139,7 @@ static void meet_double(struct ckv_replicator *self, const struct ckv_message *m
     if (said->started > self->started ||
         (said->started == self->started && message->instance > self->instance))
         return;
-    atomic_store(&self->refused, true);
+    atomic_store(&self->refusal, CKV_ERROR_NODE_ID);
     ckv_parts_break(self, ckv_strerror(CKV_ERROR_NODE_ID));
     ckv_log(CKV_LOG_ERROR, "node '%.*s': %s", (int)said->name.size, (const char *)said->name.data,
             ckv_strerror(CKV_ERROR_NODE_ID));
@@ -510,7 +510,7 @@ static void *run(void *argument)
         self->state = CKV_REPLICATION_CONNECTING;
         if (ckv_connect(self) == CKV_OK)
             failures = live_for_a_time(self) ? 0 : failures;
-        bool refused = atomic_load(&self->refused);
+        bool refused = atomic_load(&self->refusal) != CKV_OK;
         self->state = refused ? CKV_REPLICATION_REFUSED : CKV_REPLICATION_AWAY;
         if (!atomic_load(&self->stop) && !refused)
             complain_once(self, complaint);
@@ -607,9 +607,9 @@ void ckv_replicator_wake(struct ckv_replicator *self)
         ckv_log(CKV_LOG_ERROR, "cannot wake the replicator");
 }
 
-bool ckv_replicator_is_refused(struct ckv_replicator *self)
+int ckv_replicator_refusal(struct ckv_replicator *self)
 {
-    return atomic_load(&self->refused);
+    return atomic_load(&self->refusal);
 }
 
 void ckv_replicator_status(struct ckv_replicator *self, struct ckv_replication_status *status)

@@ -280,7 +280,7 @@ static int run_node(const struct ckv_arguments *arguments, uint64_t max_size, ui
         rc = check_cluster(&self, cluster);
     if (rc == CKV_OK)
         rc = start_services(&self, arguments, log_length, gateway);
-    if (rc == CKV_ERROR_WRONG_CLUSTER_KEY)
+    if (rc == CKV_ERROR_STORE_KEY)
         ckv_datadir_withdraw_cluster_key(&self.datadir);
     if (rc != CKV_OK) {
         stop(&self);

@@ -55,11 +55,9 @@ def who_had_not_applied_a_change_is_named(place):
 
 
 @test
-def another_cluster_key_and_a_copied_directory_are_refused(place):
+def a_copied_directory_is_refused(place):
     redis = place.redis()
     a, b = place.cluster(redis.url, "a", "b")
-    other = place.node("--cluster", "t", "--redis", redis.url, name="other")
-    contains(until(lambda: other.replication()["reason"], "a reason"), "another cluster key")
     b.stop()
     shutil.copytree(b.data, place.path("b2"),
                     ignore=shutil.ignore_patterns("*.sock", "*.filter"))
@@ -76,6 +74,57 @@ def another_cluster_key_and_a_copied_directory_are_refused(place):
 def serve(node, *options):
     """A serve in the directory of NODE that is expected to end by itself."""
     return run("serve", "--data", node.data, *options)
+
+
+@test
+def a_node_with_another_cluster_key_changes_nothing_and_says_what_to_do(place):
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    a.register("--key", "one", "--ack", "all")
+    other = place.node("--cluster", "t", "--redis", redis.url, name="other")
+    until(lambda: other.replication()["state"] == "refused", "it is refused")
+    advice = "start in an empty directory with --cluster-key FILE"
+    contains(other.replication()["reason"], "another cluster key", advice)
+    for change in (["register", "--number", "1", "--out", place.path("x.cert")],
+                   ["register", "--key", "two", "--out", place.path("x.cert")], ["revoke", "one"],
+                   ["forget", "b"]):
+        other.run(*change).ended(REFUSED, advice)
+    # When Redis has lost its memory, it is not the one to begin a cluster there.
+    for node in (a, b):
+        node.process.send_signal(signal.SIGSTOP)
+    redis.kill().start()
+    time.sleep(2)
+    equal(other.replication()["state"], "refused")
+    for node in (a, b):
+        node.process.send_signal(signal.SIGCONT)
+    until(lambda: a.knows(2) and b.knows(2), "the members go on")
+    # What it advises works, and nothing else does.
+    key = place.cluster_key()
+    serve(other.stop(), "--cluster-key", key).ended(REFUSED, "was begun with another cluster key",
+                                                    advice)
+    shutil.copy(key, os.path.join(other.data, "cluster.key"))
+    serve(other).ended(REFUSED, "was begun with another cluster key", advice)
+    c = place.member(redis.url, "c")
+    until(lambda: c.knows(3), "an empty directory with the key joins")
+    true(c.resolves("one"))
+
+
+@test
+def a_member_goes_on_when_somebody_else_begins_its_cluster_with_another_key(place):
+    redis = place.redis()
+    a = place.member(redis.url, "a")
+    until(lambda: a.knows(1), "it is a member")
+    a.process.send_signal(signal.SIGSTOP)
+    redis.kill().start()
+    other = place.node("--cluster", "t", "--redis", redis.url, name="other")
+    until(lambda: other.replication()["state"] == "live", "another one begins")
+    a.process.send_signal(signal.SIGCONT)
+    until(lambda: "another cluster key" in a.replication()["reason"], "it is told")
+    equal(a.replication()["state"], "away")
+    a.done("register", "--number", "1", "--out", place.path("1.cert"))
+    other.stop()
+    redis.call("DEL", "{curvekv:t}:state")
+    until(lambda: a.knows(1) and a.replication()["outbox"] == 0, "it is itself again")
 
 
 @test
