@@ -316,12 +316,20 @@ static bool is_node_name(const char *name)
     return octets.size >= 1 && octets.size <= NODE_NAME_MAX && ckv_text_printable(octets);
 }
 
-/*  Blots the password out of the arguments, which others can see.  */
-static void blot_out(const char *text)
+/*  Blots SECRET out of the arguments, which others can see.  */
+static void blot_out(struct ckv_octets secret)
 {
-    struct ckv_octets password = ckv_url_password(ckv_octets_text(text));
-    if (password.size)
-        memset((char *)(uintptr_t)password.data, '*', password.size);
+    if (secret.size)
+        memset((char *)(uintptr_t)secret.data, '*', secret.size);
+}
+
+/*  TEXT is no URL: what is wrong in it may be what shows where its password is.  */
+static int refuse_redis(const struct ckv_arguments *arguments, int rc, struct ckv_octets text)
+{
+    struct ckv_octets scheme = ckv_url_scheme(text);
+    blot_out(ckv_octets(text.data + scheme.size, text.size - scheme.size));
+    return ckv_complain(arguments, rc, "--redis %.*s...", (int)scheme.size,
+                        (const char *)scheme.data);
 }
 
 /*  Reads --redis, and the password from its file. Sets *URL to NULL for a node alone.  */
@@ -334,10 +342,11 @@ static int read_redis(const struct ckv_arguments *arguments, struct ckv_url **ur
         return arguments->redis_password_file
                    ? ckv_complain_usage("--redis-password-file needs --redis")
                    : CKV_EXIT_DONE;
-    int rc = ckv_url_new(url, ckv_octets_text(arguments->redis));
-    blot_out(arguments->redis);
+    struct ckv_octets text = ckv_octets_text(arguments->redis);
+    int rc = ckv_url_new(url, text);
     if (rc != CKV_OK)
-        return ckv_complain(arguments, rc, "--redis %s", arguments->redis);
+        return refuse_redis(arguments, rc, text);
+    blot_out(ckv_url_password(text));
     if (!arguments->redis_password_file)
         return CKV_EXIT_DONE;
     rc = read_password(*url, arguments->redis_password_file);
