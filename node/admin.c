@@ -399,7 +399,7 @@ static void done(struct ckv_write *write, int rc)
     struct operation *self = (struct operation *)write;
     struct ckv_replicator *replicator = self->admin->parts.replicator;
     write->rc = rc;
-    self->delivery.reached = CKV_ACK_LOCAL;
+    self->delivery.reached = replicator ? CKV_ACK_LOCAL : CKV_ACK_ALL; /* alone, it is all */
     if (rc != CKV_OK && self->reserved && rc != CKV_ERROR_TAKEN)
         ckv_replicator_release(replicator, &self->reservation);
     if (rc == CKV_OK && replicator && self->delivery.number &&
