@@ -7,7 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { TICK_MS = 50, STEADY_MS = 5000 };
+enum { TICK_MS = 50, STEADY_MS = 5000, LEAVE_MS = 500 };
 
 /*  ---- what the moments share ----  */
 
@@ -104,7 +104,7 @@ void ckv_parts_announce(struct ckv_replicator *self, bool asks)
         .members = ckv_members_sum(&self->members),
         .twin = self->twin,
         .digest = root,
-        .ttl_ms = TTL_MS,
+        .ttl_ms = atomic_load(&self->stop) ? 0 : TTL_MS, /* this is the last one */
         .state = self->filling ? CKV_NODE_CATCHING_UP : CKV_NODE_LIVE,
         .flags =
             (uint8_t)((confirmed ? CKV_ANNOUNCES_CONFIRMED : 0) | (asks ? CKV_ANNOUNCES_ASKS : 0)),
@@ -256,7 +256,8 @@ static void hear_announcement(struct ckv_replicator *self, const struct ckv_mess
         return;
     }
     if (message->sender == self->options.node_id && message->instance != self->instance) {
-        meet_double(self, message, &said);
+        if (said.ttl_ms) /* one that stops is no double, or was none */
+            meet_double(self, message, &said);
         return;
     }
     uint64_t forgotten_at = ckv_members_forgotten_at(&self->members, message->sender);
@@ -265,6 +266,8 @@ static void hear_announcement(struct ckv_replicator *self, const struct ckv_mess
         return;
     }
     bool is_new = !ckv_members_find(&self->members, message->sender);
+    if (is_new && !said.ttl_ms)
+        return;
     struct ckv_member *member = ckv_members_add(&self->members, message->sender);
     if (!member || !ckv_members_hear(member, message, &said, now_ms, ckv_clock_wall()))
         return;
@@ -440,6 +443,23 @@ static int patience(const struct ckv_replicator *self)
     return held_ms < HOLD_MS ? (int)(HOLD_MS - held_ms) : 0;
 }
 
+/*  Says that this node stops, so that nobody waits for it until its time to live is over. Returns when
+    Redis has that, or does not answer.  */
+static void leave(struct ckv_replicator *self)
+{
+    uint64_t until_ms = ckv_clock_monotonic() + LEAVE_MS;
+    ckv_parts_announce(self, false);
+    while (!self->broken && self->first_pending && ckv_clock_monotonic() < until_ms) {
+        int wants_out = ckv_channel_flush(&self->channel);
+        struct pollfd item = { .fd = self->channel.commands->fd,
+                               .events = (short)(POLLIN | (wants_out ? POLLOUT : 0)) };
+        if (wants_out < 0 || (poll(&item, 1, TICK_MS) < 0 && errno != EINTR))
+            return;
+        if (item.revents & (POLLIN | POLLERR | POLLHUP))
+            receive(self, self->channel.commands, take_reply);
+    }
+}
+
 static void live(struct ckv_replicator *self)
 {
     int wants_out = 0;
@@ -478,6 +498,8 @@ static void live(struct ckv_replicator *self)
             ckv_parts_break(self, "Redis closed the connection");
     }
     atomic_store(&self->live, false);
+    if (!self->broken)
+        leave(self);
 }
 
 /*  Returns whether the connection was a steady one. After others the pauses go on growing: a Redis that

@@ -40,6 +40,36 @@ def an_old_announcement_makes_no_member_of_a_forgotten_node_but_a_running_one_co
     until(lambda: all(node.knows(3) for node in (a, b, c)), "it runs, and is a member again")
 
 
+def state_of(node, name):
+    """How NODE sees the member of this name."""
+    return next(one["state"] for one in node.status()["nodes"] if one["node"] == name)
+
+
+@test
+def a_node_that_stops_is_down_for_the_others_at_once_and_one_that_runs_is_not_made_so(place):
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    node_id, heard = bytes.fromhex(b.status()["node_id"]), []
+    # The last announcement of a life has no time to live.
+    listener = threading.Thread(target=lambda: heard.append(redis.overhear(
+        "{curvekv:t}:nodes", lambda m: m[1:2] == b"A" and m[8:16] == node_id and
+        m[104:108] == bytes(4))))
+    listener.start()
+    until(lambda: redis.call("PUBSUB", "NUMSUB", "{curvekv:t}:nodes").endswith("3"), "it listens")
+    b.stop()
+    began = time.monotonic()
+    a.register("--number", "1", "--ack", "all")
+    until(lambda: state_of(a, "b") == "down", "it is down", 1)
+    true(time.monotonic() - began < 1.5, "that took its time to live")
+    listener.join(DEADLINE_S)
+    b.start()
+    until(lambda: a.knows(2), "it is back")
+    for _ in range(40):  # what it said when it stopped comes again
+        equal(redis.publish("{curvekv:t}:nodes", heard[0]), 2)
+        equal((state_of(a, "b"), b.replication()["state"]), ("live", "live"))
+        time.sleep(0.02)
+
+
 @test
 def who_had_not_applied_a_change_is_named(place):
     a, b, c = place.cluster(place.redis().url, "a", "b", "c")
