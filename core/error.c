@@ -117,7 +117,7 @@ static const struct entry entries[] = {
     { CKV_ERROR_TIMEOUT, "timeout", "no answer in time; try again, or see the node's log" },
     { CKV_ERROR_UNAVAILABLE, "unavailable",
       "it cannot be promised now that no other node gives this storage key away; try again when "
-      "'curvekv status' shows chosen keys as available, or let the key be derived" },
+      "'curvekv status' says that chosen keys can be registered, or let the key be derived" },
     { CKV_ERROR_REDIS, "redis",
       "the Redis of the cluster is not reachable, or refuses; see 'curvekv status'" },
     { CKV_ERROR_NODE_ID, "node_id",

@@ -371,7 +371,7 @@ void ckv_apply_probe(struct ckv_replicator *self, const redisReply *reply)
         reply->element[0]->type != REDIS_REPLY_STRING ||
         reply->element[1]->type != REDIS_REPLY_STRING || reply->element[0]->len != 16 ||
         read_epoch((const uint8_t *)reply->element[0]->str) != self->position.epoch) {
-        ckv_parts_break(self, "another epoch of the log has begun");
+        ckv_parts_rejoin(self, "another epoch of the log has begun");
         return;
     }
     /*  What the last probe saw was published then; if it is not here by now, it was lost.  */

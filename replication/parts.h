@@ -129,6 +129,7 @@ struct ckv_replicator {
     unsigned batches; /* at the writer */
     int wake;         /* eventfd */
     bool broken;      /* the connection is to be given up */
+    bool rejoins;     /* so that another epoch can be joined, while Redis is well */
     bool instance_set;
     bool members_differ; /* a peer knows others */
     bool filling, fill_asked;
@@ -141,6 +142,7 @@ struct ckv_replicator {
 /*  replicator.c  */
 void ckv_parts_posted(struct ckv_replicator *self); /* holding the lock, which it gives back */
 void ckv_parts_break(struct ckv_replicator *self, const char *reason);
+void ckv_parts_rejoin(struct ckv_replicator *self, const char *reason);
 int ckv_parts_command(struct ckv_replicator *self, struct pending *pending, int argc,
                       const char **argv, const size_t *sizes);
 struct pending *ckv_parts_pending(enum pending_kind kind);

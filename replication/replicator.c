@@ -29,6 +29,14 @@ void ckv_parts_break(struct ckv_replicator *self, const char *reason)
     snprintf(self->reason, sizeof(self->reason), "%s", reason);
 }
 
+void ckv_parts_rejoin(struct ckv_replicator *self, const char *reason)
+{
+    if (self->broken)
+        return;
+    ckv_parts_break(self, reason);
+    self->rejoins = true;
+}
+
 struct pending *ckv_parts_pending(enum pending_kind kind)
 {
     struct pending *pending = calloc(1, sizeof(*pending));
@@ -514,10 +522,13 @@ static bool live_for_a_time(struct ckv_replicator *self)
     return ckv_clock_monotonic() - began_ms >= STEADY_MS;
 }
 
-/*  Logs why Redis is away, unless that is what was logged last.  */
+/*  Logs why Redis is away, or why another epoch is to be joined, unless that is what was logged last.  */
 static void complain_once(const struct ckv_replicator *self, char complaint[CKV_REASON_MAX])
 {
-    if (strcmp(complaint, self->reason) != 0)
+    bool is_new = strcmp(complaint, self->reason) != 0;
+    if (is_new && self->rejoins)
+        ckv_log(CKV_LOG_INFO, "replication: %s", self->reason);
+    else if (is_new)
         ckv_log(CKV_LOG_WARNING, "replication: Redis is away: %s", self->reason);
     memcpy(complaint, self->reason, CKV_REASON_MAX);
 }
@@ -528,12 +539,14 @@ static void *run(void *argument)
     char complaint[CKV_REASON_MAX] = "";
     unsigned failures = 0;
     while (!atomic_load(&self->stop)) {
-        self->broken = false;
+        self->broken = self->rejoins = false;
         self->state = CKV_REPLICATION_CONNECTING;
         if (ckv_connect(self) == CKV_OK)
             failures = live_for_a_time(self) ? 0 : failures;
         bool refused = atomic_load(&self->refusal) != CKV_OK;
-        self->state = refused ? CKV_REPLICATION_REFUSED : CKV_REPLICATION_AWAY;
+        self->state = refused         ? CKV_REPLICATION_REFUSED
+                      : self->rejoins ? CKV_REPLICATION_CONNECTING
+                                      : CKV_REPLICATION_AWAY;
         if (!atomic_load(&self->stop) && !refused)
             complain_once(self, complaint);
         failures++;

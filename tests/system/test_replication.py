@@ -3,6 +3,28 @@ from cluster import *
 
 
 @test
+def the_first_start_of_a_cluster_does_not_call_a_redis_that_is_there_away(place):
+    nodes = place.cluster(place.redis().url, "a", "b")
+    logs = [node.log() for node in nodes]
+    true(any("another one begins" in log for log in logs))
+    for log in logs:
+        lacks(log, "Redis is away", " warning ")
+
+
+@test
+def chosen_keys_are_refused_until_the_status_says_the_words_of_the_refusal(place):
+    redis = place.redis(start=False)
+    node = place.member(redis.url, "a")
+    refusal = node.run("register", "--key", "k", "--out", place.path("k.cert")).ended(REFUSED)
+    words = re.search(r"says that (chosen keys) (can be registered)", refusal.err)
+    line = "chosen keys +{}\n"
+    true(not re.search(line.format(words[2]), node.done("status").out))
+    redis.start()
+    until(lambda: re.search(line.format(words[2]), node.done("status").out), "it says so")
+    node.done("register", "--key", "k", "--out", place.path("k.cert"))
+
+
+@test
 def a_certificate_registered_on_one_node_is_resolved_by_all_with_the_same_bytes(place):
     a, b, c = place.cluster(place.redis().url, "a", "b", "c")
     for number in range(20):
