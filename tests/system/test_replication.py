@@ -87,6 +87,19 @@ def without_redis_changes_are_accepted_and_replicated_when_it_is_back(place):
 
 
 @test
+def while_redis_is_away_what_ack_asks_for_is_not_waited_for(place):
+    node = place.member("unix:///nowhere.sock", "a")
+    began = time.monotonic()
+    for ack, status in ((None, DONE), ("local", DONE), ("logged", NOT_REPLICATED),
+                        ("all", NOT_REPLICATED)):
+        result = node.run("register", "--number", "1", "--wait", "60", "--out",
+                          place.path(f"{ack}.cert"), *(["--ack", ack] if ack else [])).ended(status)
+        equal("it will be replicated" in result.err, ack is None)
+        equal("so far only 'local'" in result.err, status == NOT_REPLICATED)
+    true(time.monotonic() - began < 30)
+
+
+@test
 def what_others_changed_is_resolved_before_it_is_on_the_disk(place):
     a, b = place.cluster(place.redis().url, "a", "b")
     a.register("--key", "old", "--ack", "all")
