@@ -18,6 +18,9 @@ static const struct entry entries[] = {
     { CKV_ERROR_NO_STORE, "no_store",
       "there is no store here; start a node with 'curvekv serve', or name another directory with "
       "--data" },
+    { CKV_ERROR_IN_MEMORY, "in_memory",
+      "the node here keeps its certificates in memory, where only it can read them; give them a "
+      "gateway inside it ('curvekv serve --gateway'), or another node with --store lmdb" },
     { CKV_ERROR_IN_USE, "in_use",
       "another node uses this data directory; stop it first, or choose another one with --data" },
     { CKV_ERROR_DISK_FULL, "disk_full",

@@ -38,6 +38,7 @@ enum ckv_error {
     CKV_ERROR_NOT_DIRECTORY = -17,  /* a file where a directory is wanted */
     CKV_ERROR_DIRECTORY_MODE = -16, /* a data directory that others can write, or another owns */
     CKV_ERROR_STORE_KEY = -18,      /* a data directory with another cluster key */
+    CKV_ERROR_IN_MEMORY = -19,      /* a store that no other process can read */
     CKV_ERROR_NO_CLUSTER_KEY = -14, /* a data directory with a store and without its cluster key */
 
     /*  Certificates and what is asked of them  */

@@ -278,6 +278,18 @@ bool ckv_datadir_has_store(const char *dir, const char *engine)
     return access(path, F_OK) == 0;
 }
 
+int ckv_datadir_find_store(const char *dir, const char **engine)
+{
+    static const char *const engines[] = { "lmdb", "sqlite" };
+    for (size_t i = 0; i < sizeof(engines) / sizeof(*engines); i++)
+        if (ckv_datadir_has_store(dir, engines[i])) {
+            *engine = engines[i];
+            return CKV_OK;
+        }
+    int running = ckv_datadir_is_running(dir); /* or why DIR cannot be looked into */
+    return running < 0 ? running : running ? CKV_ERROR_IN_MEMORY : CKV_ERROR_NO_STORE;
+}
+
 int ckv_datadir_admin_endpoint(const char *dir, char endpoint[CKV_PATH_MAX])
 {
     struct sockaddr_un address;

@@ -57,6 +57,10 @@ int ckv_datadir_is_running(const char *dir);
 /*  Whether DIR holds a store of ENGINE ("lmdb", "sqlite").  */
 bool ckv_datadir_has_store(const char *dir, const char *engine);
 
+/*  Finds the engine of the store in DIR; *ENGINE is static. Returns CKV_ERROR_NO_STORE,
+    CKV_ERROR_PERMISSION, or CKV_ERROR_IN_MEMORY when a node runs there without files.  */
+int ckv_datadir_find_store(const char *dir, const char **engine);
+
 /*  The ZeroMQ endpoint of the admin service in DIR. Returns CKV_ERROR_PATH when the path is too
     long for a unix socket (107 octets).  */
 int ckv_datadir_admin_endpoint(const char *dir, char endpoint[CKV_PATH_MAX]);
