@@ -18,6 +18,9 @@ static const struct entry entries[] = {
     { CKV_ERROR_NO_STORE, "no_store",
       "there is no store here; start a node with 'curvekv serve', or name another directory with "
       "--data" },
+    { CKV_ERROR_IN_MEMORY, "in_memory",
+      "the node here keeps its certificates in memory, where only it can read them; give them a "
+      "gateway inside it ('curvekv serve --gateway'), or another node with --store lmdb" },
     { CKV_ERROR_IN_USE, "in_use",
       "another node uses this data directory; stop it first, or choose another one with --data" },
     { CKV_ERROR_DISK_FULL, "disk_full",
@@ -47,12 +50,12 @@ static const struct entry entries[] = {
       "this is a device, a pipe or a socket, which a file does not replace; choose another name, "
       "or "
       "'-' for standard output" },
-    { CKV_ERROR_OTHER_CLUSTER_KEY, "other_cluster_key",
-      "this data directory was begun with another cluster key; use that one, or choose another "
-      "directory with --data" },
     { CKV_ERROR_NO_CLUSTER_KEY, "no_cluster_key",
       "the cluster key of this store is gone; give it with --cluster-key, from your backup or from "
       "another node" },
+    { CKV_ERROR_STORE_KEY, "store_key",
+      "this data directory was begun with another cluster key; serve it with that one, or start in "
+      "an empty directory with --cluster-key FILE" },
 
     { CKV_ERROR_NOT_FOUND, "not_found", "no certificate is known under this key" },
     { CKV_ERROR_TAKEN, "taken", "this storage key belongs to another certificate; choose another" },
@@ -126,7 +129,7 @@ static const struct entry entries[] = {
     { CKV_ERROR_TIMEOUT, "timeout", "no answer in time; try again, or see the node's log" },
     { CKV_ERROR_UNAVAILABLE, "unavailable",
       "it cannot be promised now that no other node gives this storage key away; try again when "
-      "'curvekv status' shows chosen keys as available, or let the key be derived" },
+      "'curvekv status' says that chosen keys can be registered, or let the key be derived" },
     { CKV_ERROR_REDIS, "redis",
       "the Redis of the cluster is not reachable, or refuses; see 'curvekv status'" },
     { CKV_ERROR_NODE_ID, "node_id",
@@ -152,6 +155,16 @@ static const struct entry entries[] = {
       "choose another" },
     { CKV_ERROR_NO_SOCKET, "no_socket",
       "a file that is no socket is at this path; choose another path, or remove it first" },
+    { CKV_ERROR_MEMBER, "member",
+      "it is not started without the others; give --cluster with this name, and --redis, or "
+      "--alone to take it out of the cluster for good" },
+    { CKV_ERROR_CLUSTER_KEY, "cluster_key",
+      "the cluster that this node is to join has another cluster key, and would never take what is "
+      "changed here; start in an empty directory with --cluster-key FILE, a copy of another node's "
+      "cluster.key" },
+    { CKV_ERROR_OTHER_CLUSTER, "other_cluster",
+      "it cannot be a member of another one, too; give --cluster with this name, or start in an "
+      "empty directory" },
 
     { CKV_ERROR_ZMTP, "zmtp", "the peer does not speak ZMTP 3; look what connects to this port" },
     { CKV_ERROR_FRAME_SIZE, "frame_size",

@@ -25,22 +25,23 @@ enum ckv_error {
     CKV_ERROR_MEMORY = -2,   /* no memory */
     CKV_ERROR_IO = -3,       /* the disk or the file system failed */
     CKV_ERROR_PERMISSION = -4,
-    CKV_ERROR_NO_STORE = -5,           /* no data directory, or no store in it */
-    CKV_ERROR_IN_USE = -6,             /* another node holds this data directory */
-    CKV_ERROR_DISK_FULL = -7,          /* ENOSPC or EDQUOT; the batch was not applied */
-    CKV_ERROR_STORE_FULL = -8,         /* --max-size reached; the batch was not applied */
-    CKV_ERROR_READ_ONLY = -9,          /* a write to a store opened for reading */
-    CKV_ERROR_STORE = -10,             /* the store's files are not a store of ours, or damaged */
-    CKV_ERROR_READERS = -11,           /* every reader slot of the store is taken */
-    CKV_ERROR_NO_FILE = -12,           /* a file or directory that is absent */
-    CKV_ERROR_PATH = -13,              /* a path too long */
-    CKV_ERROR_DIRECTORY = -15,         /* a directory where a file is wanted */
-    CKV_ERROR_NOT_DIRECTORY = -17,     /* a file where a directory is wanted */
-    CKV_ERROR_DIRECTORY_MODE = -16,    /* a data directory that others can write, or another owns */
-    CKV_ERROR_FILE_FULL = -18,         /* no room for a file, such as a certificate's or a dump's */
-    CKV_ERROR_PIPE = -19,              /* a pipe that nobody reads any more */
-    CKV_ERROR_SPECIAL_FILE = -30,      /* a device, pipe or socket where a new file is wanted */
-    CKV_ERROR_OTHER_CLUSTER_KEY = -31, /* a directory begun with another cluster key */
+    CKV_ERROR_NO_STORE = -5,        /* no data directory, or no store in it */
+    CKV_ERROR_IN_USE = -6,          /* another node holds this data directory */
+    CKV_ERROR_DISK_FULL = -7,       /* ENOSPC or EDQUOT; the batch was not applied */
+    CKV_ERROR_STORE_FULL = -8,      /* --max-size reached; the batch was not applied */
+    CKV_ERROR_READ_ONLY = -9,       /* a write to a store opened for reading */
+    CKV_ERROR_STORE = -10,          /* the store's files are not a store of ours, or damaged */
+    CKV_ERROR_READERS = -11,        /* every reader slot of the store is taken */
+    CKV_ERROR_NO_FILE = -12,        /* a file or directory that is absent */
+    CKV_ERROR_PATH = -13,           /* a path too long */
+    CKV_ERROR_DIRECTORY = -15,      /* a directory where a file is wanted */
+    CKV_ERROR_NOT_DIRECTORY = -17,  /* a file where a directory is wanted */
+    CKV_ERROR_DIRECTORY_MODE = -16, /* a data directory that others can write, or another owns */
+    CKV_ERROR_FILE_FULL = -18,      /* no room for a file, such as a certificate's or a dump's */
+    CKV_ERROR_PIPE = -19,           /* a pipe that nobody reads any more */
+    CKV_ERROR_SPECIAL_FILE = -30,   /* a device, pipe or socket where a new file is wanted */
+    CKV_ERROR_STORE_KEY = -31,      /* a data directory with another cluster key */
+    CKV_ERROR_IN_MEMORY = -32,      /* a store that no other process can read */
     CKV_ERROR_NO_CLUSTER_KEY = -14, /* a data directory with a store and without its cluster key */
 
     /*  Certificates and what is asked of them  */
@@ -86,18 +87,21 @@ enum ckv_error {
     CKV_ERROR_NOT_REACHABLE = -80,
     CKV_ERROR_EXISTS = -81, /* a file that would be overwritten */
     CKV_ERROR_TIMEOUT = -82,
-    CKV_ERROR_UNAVAILABLE = -83, /* uniqueness in the cluster cannot be promised now */
-    CKV_ERROR_REDIS = -84,       /* Redis is not reachable, or refuses */
-    CKV_ERROR_NODE_ID = -85,     /* another node of the cluster has this node's id */
-    CKV_ERROR_NO_NODE = -86,     /* no member of the cluster has this name or id */
-    CKV_ERROR_POSITION = -87,    /* entries that do not follow what was applied last */
-    CKV_ERROR_NODE_LIVE = -88,   /* a node that runs cannot be forgotten */
-    CKV_ERROR_NO_CLUSTER = -89,  /* a node without Redis was asked for what a cluster does */
-    CKV_ERROR_ENDPOINT = -90,    /* not a ZeroMQ endpoint of a kind that is known here */
-    CKV_ERROR_HOST = -91,        /* an address to listen at that is none of this machine */
-    CKV_ERROR_NO_ADDRESS = -96,  /* a host's name that has no address */
-    CKV_ERROR_PORT_IN_USE = -92, /* an endpoint that cannot be listened at just now */
-    CKV_ERROR_NO_SOCKET = -97,   /* an ipc endpoint where there is a file of another kind */
+    CKV_ERROR_UNAVAILABLE = -83,   /* uniqueness in the cluster cannot be promised now */
+    CKV_ERROR_REDIS = -84,         /* Redis is not reachable, or refuses */
+    CKV_ERROR_NODE_ID = -85,       /* another node of the cluster has this node's id */
+    CKV_ERROR_NO_NODE = -86,       /* no member of the cluster has this name or id */
+    CKV_ERROR_POSITION = -87,      /* entries that do not follow what was applied last */
+    CKV_ERROR_NODE_LIVE = -88,     /* a node that runs cannot be forgotten */
+    CKV_ERROR_NO_CLUSTER = -89,    /* a node without Redis was asked for what a cluster does */
+    CKV_ERROR_ENDPOINT = -90,      /* not a ZeroMQ endpoint of a kind that is known here */
+    CKV_ERROR_HOST = -91,          /* an address to listen at that is none of this machine */
+    CKV_ERROR_NO_ADDRESS = -96,    /* a host's name that has no address */
+    CKV_ERROR_PORT_IN_USE = -92,   /* an endpoint that cannot be listened at just now */
+    CKV_ERROR_NO_SOCKET = -97,     /* an ipc endpoint where there is a file of another kind */
+    CKV_ERROR_MEMBER = -93,        /* a member of a cluster is to be started without it */
+    CKV_ERROR_CLUSTER_KEY = -95,   /* the cluster that a node is to join has another key */
+    CKV_ERROR_OTHER_CLUSTER = -94, /* a member of a cluster is to be one of another */
 
     /*  A peer on the wire (core/zmtp.h, core/hello.h, core/curve.h). After each of these the
         connection is closed  */

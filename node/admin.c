@@ -399,7 +399,7 @@ static void done(struct ckv_write *write, int rc)
     struct operation *self = (struct operation *)write;
     struct ckv_replicator *replicator = self->admin->parts.replicator;
     write->rc = rc;
-    self->delivery.reached = CKV_ACK_LOCAL;
+    self->delivery.reached = replicator ? CKV_ACK_LOCAL : CKV_ACK_ALL; /* alone, it is all */
     if (rc != CKV_OK && self->reserved && rc != CKV_ERROR_TAKEN)
         ckv_replicator_release(replicator, &self->reservation);
     if (rc == CKV_OK && replicator && self->delivery.number &&
@@ -510,8 +510,9 @@ static int prepare(struct operation *self)
 {
     const struct ckv_request *request = &self->request;
     struct ckv_replicator *replicator = self->admin->parts.replicator;
-    if (replicator && ckv_replicator_is_refused(replicator))
-        return CKV_ERROR_NODE_ID;
+    int refusal = replicator ? ckv_replicator_refusal(replicator) : CKV_OK;
+    if (refusal != CKV_OK)
+        return refusal;
     if (request->command == CKV_REQUEST_IMPORT)
         return self->has_entries ? CKV_OK : CKV_ERROR_REQUEST;
     if (request->command == CKV_REQUEST_FORGET)

@@ -121,7 +121,7 @@ static int provide_cluster_key(struct ckv_datadir *self, const char *given, uint
         snprintf(blame, CKV_PATH_MAX, "%s", given);
         rc = read_cluster_key(given, other);
         if (rc == CKV_OK && found && sodium_memcmp(raw, other, sizeof(other)) != 0) {
-            rc = CKV_ERROR_OTHER_CLUSTER_KEY;
+            rc = CKV_ERROR_STORE_KEY;
             memcpy(blame, self->path, sizeof(self->path));
         }
         if (rc == CKV_OK)
@@ -278,6 +278,18 @@ bool ckv_datadir_has_store(const char *dir, const char *engine)
     char path[CKV_PATH_MAX];
     join(path, dir, strcmp(engine, "lmdb") == 0 ? "certificates.mdb" : "certificates.sqlite");
     return access(path, F_OK) == 0;
+}
+
+int ckv_datadir_find_store(const char *dir, const char **engine)
+{
+    static const char *const engines[] = { "lmdb", "sqlite" };
+    for (size_t i = 0; i < sizeof(engines) / sizeof(*engines); i++)
+        if (ckv_datadir_has_store(dir, engines[i])) {
+            *engine = engines[i];
+            return CKV_OK;
+        }
+    int running = ckv_datadir_is_running(dir); /* or why DIR cannot be looked into */
+    return running < 0 ? running : running ? CKV_ERROR_IN_MEMORY : CKV_ERROR_NO_STORE;
 }
 
 int ckv_datadir_admin_endpoint(const char *dir, char endpoint[CKV_PATH_MAX])

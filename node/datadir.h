@@ -32,7 +32,7 @@ struct ckv_datadir {
 
 /*  Opens DIR for a node; makes it, and what is absent in it, and locks it. CLUSTER_KEY_FILE, if not
     NULL, is copied into a directory that has no cluster key, and must hold the same one otherwise
-    (CKV_ERROR_OTHER_CLUSTER_KEY). BLAME receives the path that an error is about. Errors:
+    (CKV_ERROR_STORE_KEY). BLAME receives the path that an error is about. Errors:
     CKV_ERROR_IN_USE, _PERMISSION, _CLUSTER_KEY_LENGTH, _CLUSTER_KEY_MODE, _DISK_FULL, _IO,
     _NO_STORE (the parent is absent, or CLUSTER_KEY_FILE), _PATH,
     _NO_CLUSTER_KEY (there is a store, and its key is gone).  */
@@ -56,6 +56,10 @@ int ckv_datadir_is_running(const char *dir);
 
 /*  Whether DIR holds a store of ENGINE ("lmdb", "sqlite").  */
 bool ckv_datadir_has_store(const char *dir, const char *engine);
+
+/*  Finds the engine of the store in DIR; *ENGINE is static. Returns CKV_ERROR_NO_STORE,
+    CKV_ERROR_PERMISSION, or CKV_ERROR_IN_MEMORY when a node runs there without files.  */
+int ckv_datadir_find_store(const char *dir, const char **engine);
 
 /*  The ZeroMQ endpoint of the admin service in DIR. Returns CKV_ERROR_PATH when the path is too
     long for a unix socket (107 octets).  */

@@ -34,7 +34,7 @@ static int read_state(struct ckv_registry *self, struct ckv_kv_txn *txn)
     rc = ckv_kv_table_get(txn, CKV_KV_STATE, ckv_octets_text(cluster_row), &value);
     if (rc == CKV_OK &&
         !ckv_octets_equal(value, ckv_octets(self->cluster_key->id, sizeof(self->cluster_key->id))))
-        return CKV_ERROR_WRONG_CLUSTER_KEY;
+        return CKV_ERROR_STORE_KEY;
     return rc;
 }
 

@@ -59,7 +59,7 @@ struct ckv_registered {
 };
 
 /*  Reads the last revision from the store, and checks that the store belongs to this cluster key:
-    CKV_ERROR_WRONG_CLUSTER_KEY. A new store is marked as this cluster's.  */
+    CKV_ERROR_STORE_KEY. A new store is marked as this cluster's.  */
 int ckv_registry_open(struct ckv_registry *self, struct ckv_kv *kv,
                       const struct ckv_cluster_key *cluster_key, uint64_t node_id);
 

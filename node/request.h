@@ -19,8 +19,9 @@
 
     register, revoke and rotate take "ack": "local" | "logged" | "all", how far the change is to have
     come before the reply (default: "logged" in a cluster), and "wait_ms", how long to wait for that
-    (5000). The reply says how far it came ("ack"), whether it is in the log ("replicated"), and for
-    "all" which live nodes had not applied it ("not_applied").
+    (5000); while Redis is away the reply comes at once. It says how far the change came ("ack"; "all" from
+    a node alone), in a cluster whether it is in the log ("replicated"), and for "all" which live nodes
+    had not applied it ("not_applied").
 
     "only_unknown" refuses a client that ever had a certificate, also one that was revoked. Times are
     "2026-12-31T00:00:00Z". Every member but "command" may be absent. "id" is any integer;

@@ -13,6 +13,7 @@
     (kv/arrivals.h).
 */
 #include "kv/log.h"
+#include "replication/cluster.h"
 #include "replication/parts.h"
 
 #include <stdio.h>
@@ -110,6 +111,8 @@ static int apply(struct ckv_write *write, struct ckv_kv_txn *txn)
         rc = apply_item(self, txn, &self->items[i]);
     if (rc == CKV_OK && !self->repairs)
         rc = ckv_position_put(&self->after, txn);
+    if (rc == CKV_OK && !self->repairs && self->before.epoch != self->after.epoch)
+        rc = ckv_cluster_put(self->replicator->options.cluster, txn);
     return rc;
 }
 
@@ -368,7 +371,7 @@ void ckv_apply_probe(struct ckv_replicator *self, const redisReply *reply)
         reply->element[0]->type != REDIS_REPLY_STRING ||
         reply->element[1]->type != REDIS_REPLY_STRING || reply->element[0]->len != 16 ||
         read_epoch((const uint8_t *)reply->element[0]->str) != self->position.epoch) {
-        ckv_parts_break(self, "another epoch of the log has begun");
+        ckv_parts_rejoin(self, "another epoch of the log has begun");
         return;
     }
     /*  What the last probe saw was published then; if it is not here by now, it was lost.  */

@@ -6,12 +6,37 @@
     (repair.c). In the same epoch the entry at the last position is compared by its hash: another
     one there, or none, is a log that lost its end all the same.
 */
+#include "core/text.h"
 #include "kv/log.h"
 #include "replication/parts.h"
 
 #include <stdio.h>
 
 enum { OPEN_ARGS = 3 + CKV_KEYS + 5 };
+
+/*  The cluster in this Redis has another key, the one of KEY_ID. A node that has been a member knows its
+    key to be right, and somebody else has begun a cluster in a Redis that lost its memory: it waits, as
+    for a Redis that is away. A node that never was one is refused, and does not try again, or it would
+    be the one to begin when Redis loses its memory.  */
+static int meet_other_key(struct ckv_replicator *self, const char *key_id, const char *own_key_id)
+{
+    bool is_member = self->position.epoch != 0;
+    char shown[64];
+    snprintf(self->reason, sizeof(self->reason),
+             "the cluster '%.64s' in this Redis has another cluster key (id %.8s, this node's is "
+             "%s); %s",
+             self->options.cluster, ckv_text_escape(ckv_octets_text(key_id), shown, sizeof(shown)),
+             own_key_id,
+             is_member ? "another cluster of this name uses this Redis; give it another --cluster, "
+                         "or another Redis"
+                       : "start in an empty directory with --cluster-key FILE, or choose another "
+                         "--cluster");
+    if (is_member)
+        return CKV_ERROR_REDIS;
+    atomic_store(&self->refusal, CKV_ERROR_CLUSTER_KEY);
+    ckv_log(CKV_LOG_ERROR, "replication: %s", self->reason);
+    return CKV_ERROR_CLUSTER_KEY;
+}
 
 /*  Runs the open script; LEFT is an epoch to be left, or 0. Sets *EPOCH, *HEAD and *IS_NEW.  */
 static int open_epoch(struct ckv_replicator *self, uint64_t left, uint64_t *epoch, uint64_t *head,
@@ -44,10 +69,7 @@ static int open_epoch(struct ckv_replicator *self, uint64_t left, uint64_t *epoc
                  reply->element[0]->type == REDIS_REPLY_STRING &&
                  reply->element[1]->type == REDIS_REPLY_STRING;
     if (whole && strcmp(reply->element[0]->str, "KEY") == 0) {
-        snprintf(self->reason, sizeof(self->reason),
-                 "the cluster '%.64s' in this Redis has another cluster key (id %.8s, this node's "
-                 "is %s); copy the cluster's key here, or choose another --cluster",
-                 self->options.cluster, reply->element[1]->str, key_id);
+        rc = meet_other_key(self, reply->element[1]->str, key_id);
     } else if (whole && reply->elements == 3 && reply->element[2]->type == REDIS_REPLY_STRING) {
         *is_new = strcmp(reply->element[0]->str, "NEW") == 0;
         *epoch = strtoull(reply->element[1]->str, NULL, 16);
@@ -187,10 +209,9 @@ static void take_password(struct ckv_replicator *self)
 
 int ckv_connect(struct ckv_replicator *self)
 {
-    if (atomic_load(&self->refused)) {
-        snprintf(self->reason, sizeof(self->reason), "%s", ckv_strerror(CKV_ERROR_NODE_ID));
-        return CKV_ERROR_NODE_ID;
-    }
+    int refusal = atomic_load(&self->refusal);
+    if (refusal != CKV_OK)
+        return refusal;
     take_password(self);
     int rc = ckv_channel_open(&self->channel, self->options.url, &self->names, self->reason);
     if (rc != CKV_OK)

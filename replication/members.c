@@ -124,14 +124,26 @@ int ckv_members_open(struct ckv_members *self, struct ckv_kv *kv, uint64_t self_
 }
 
 /*  Of two instances that are heard at one time the one that was started later counts: the other is
-    an echo of the past.  */
+    an echo of the past. So is the end of a life that is not the one that was heard last, which would make
+    a node that runs look gone, and whatever is heard of a life that has ended.  */
+static bool is_echo(const struct ckv_member *self, const struct ckv_message *message,
+                    const struct ckv_announcement *said, uint64_t now_ms)
+{
+    if (self->left && message->instance == self->left)
+        return true;
+    if (message->instance == self->instance)
+        return message->number <= self->number;
+    return !said->ttl_ms ||
+           (said->started < self->said.started && ckv_member_is_live(self, now_ms));
+}
+
 int ckv_members_hear(struct ckv_member *self, const struct ckv_message *message,
                      const struct ckv_announcement *said, uint64_t now_ms, uint64_t now)
 {
-    if (message->instance == self->instance
-            ? message->number <= self->number
-            : said->started < self->said.started && ckv_member_is_live(self, now_ms))
+    if (is_echo(self, message, said, now_ms))
         return 0;
+    if (!said->ttl_ms)
+        self->left = message->instance;
     self->instance = message->instance;
     self->number = message->number;
     self->heard_ms = now_ms;

@@ -21,6 +21,7 @@ struct ckv_member {
     uint64_t heard_ms; /* by the monotonic clock; 0: not since the start */
     uint64_t heard_at; /* ms since 1970 */
     uint64_t instance, number;
+    uint64_t left;                /* the instance that said last that it stops */
     struct ckv_announcement said; /* its texts are not kept here */
     uint64_t confirmed_epoch;     /* the epoch into which it has repaired, as far as known */
     unsigned unequal;             /* announcements in a row whose digest should have been ours */
@@ -55,8 +56,8 @@ uint64_t ckv_members_forgotten_at(const struct ckv_members *self, uint64_t id);
 /*  Writes everyone known and forgotten, as a payload of MEMBERS.  */
 int ckv_members_write(const struct ckv_members *self, struct ckv_buffer *buffer);
 
-/*  Takes note of an announcement, at NOW_MS (monotonic) or NOW (ms since 1970). Returns 1, or 0 for a
-    repeated one.  */
+/*  Takes note of an announcement, at NOW_MS (monotonic) or NOW (ms since 1970). One without a time to
+    live says that the node stops, and makes it down at once. Returns 1, or 0 for a repeated one.  */
 int ckv_members_hear(struct ckv_member *self, const struct ckv_message *message,
                      const struct ckv_announcement *said, uint64_t now_ms, uint64_t now);
 

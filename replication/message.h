@@ -7,8 +7,10 @@
     Whoever can write to Redis but has not the cluster key can make no message. He can repeat one: a
     repeated record is merged again, which changes nothing; a repeated announcement is told by its
     number within one life of a node, and one of an earlier life proves nothing: a twin is believed
-    only when it names this very instance, and who was forgotten only when started after that; requests for repair are answered with sealed records only. Records inside are sealed
-    and verified again by themselves. Nothing in a message is secret but in that form.
+    only when it names this very instance, who was forgotten only when started after that, and that
+    a node stops only from the life that was heard last; requests for repair are answered with sealed
+    records only. Records inside are sealed and verified again by themselves. Nothing in a message is
+    secret but in that form.
 
     | type         | goes by                | payload                                             |
     |--------------|------------------------|-----------------------------------------------------|
@@ -115,8 +117,8 @@ struct ckv_announcement_wire {
     uint8_t members[8]; /* sum of the ids of all members that it knows, itself too */
     uint8_t twin[8];    /* another instance that it has heard under its own node id; zeros: none */
     uint8_t digest[CKV_DIGEST_SIZE];
-    uint8_t ttl_ms[4];
-    uint8_t state; /* enum ckv_node_state */
+    uint8_t ttl_ms[4]; /* zeros: the last one of this life, the node stops */
+    uint8_t state;     /* enum ckv_node_state */
     uint8_t flags;
     uint8_t name_size, endpoint_size;
 };

@@ -129,17 +129,20 @@ struct ckv_replicator {
     unsigned batches; /* at the writer */
     int wake;         /* eventfd */
     bool broken;      /* the connection is to be given up */
+    bool rejoins;     /* so that another epoch can be joined, while Redis is well */
     bool instance_set;
     bool members_differ; /* a peer knows others */
     bool filling, fill_asked;
     bool falls_behind; /* a write failed, and what it was about is not all stored yet */
     bool alone; /* it has waited for others in vain: a new node may begin an epoch by itself */
-    atomic_bool stop, live, refused; /* other threads read these */
+    atomic_bool stop, live; /* other threads read these */
+    atomic_int refusal;     /* and this: CKV_OK, or why the cluster does not take this node */
 };
 
 /*  replicator.c  */
 void ckv_parts_posted(struct ckv_replicator *self); /* holding the lock, which it gives back */
 void ckv_parts_break(struct ckv_replicator *self, const char *reason);
+void ckv_parts_rejoin(struct ckv_replicator *self, const char *reason);
 int ckv_parts_command(struct ckv_replicator *self, struct pending *pending, int argc,
                       const char **argv, const size_t *sizes);
 struct pending *ckv_parts_pending(enum pending_kind kind);

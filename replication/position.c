@@ -36,3 +36,8 @@ int ckv_position_put(const struct ckv_position *self, struct ckv_kv_txn *txn)
     return ckv_kv_table_put(txn, CKV_KV_STATE, ckv_octets_text(row),
                             ckv_octets(&wire, sizeof(wire)));
 }
+
+int ckv_position_del(struct ckv_kv_txn *txn)
+{
+    return ckv_kv_table_del(txn, CKV_KV_STATE, ckv_octets_text(row));
+}

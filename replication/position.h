@@ -29,4 +29,7 @@ static inline void ckv_position_mark(uint8_t mark[CKV_MARK_SIZE], struct ckv_oct
 int ckv_position_get(struct ckv_position *self, struct ckv_kv_txn *txn);
 int ckv_position_put(const struct ckv_position *self, struct ckv_kv_txn *txn);
 
+/*  Goes back to epoch 0.  */
+int ckv_position_del(struct ckv_kv_txn *txn);
+
 #endif

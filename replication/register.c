@@ -152,7 +152,7 @@ void ckv_register_reserved(struct ckv_replicator *self, struct pending *pending,
     else if (says(reply, "TAKEN"))
         rc = CKV_ERROR_TAKEN;
     else if (says(reply, "EPOCH"))
-        ckv_parts_break(self, "another epoch of the log has begun");
+        ckv_parts_rejoin(self, "another epoch of the log has begun");
     pending->reservation->done(pending->reservation, rc);
 }
 
@@ -339,7 +339,7 @@ void ckv_register_logged(struct ckv_replicator *self, struct pending *pending,
 {
     self->appends--;
     if (says(reply, "EPOCH"))
-        ckv_parts_break(self, "another epoch of the log has begun");
+        ckv_parts_rejoin(self, "another epoch of the log has begun");
     if (reply->type != REDIS_REPLY_INTEGER)
         return;
     uint64_t last = (uint64_t)reply->integer;

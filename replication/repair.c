@@ -632,7 +632,7 @@ void ckv_repair_tick(struct ckv_replicator *self, uint64_t now_ms)
         self->leaving = self->position.epoch;
         self->alone = true;
         self->lonely_since_ms = 0;
-        ckv_parts_break(self, "nobody is here who knows all of this epoch; another one begins");
+        ckv_parts_rejoin(self, "nobody is here who knows all of this epoch; another one begins");
     }
 }
 

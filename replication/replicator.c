@@ -7,7 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { TICK_MS = 50, STEADY_MS = 5000 };
+enum { TICK_MS = 50, STEADY_MS = 5000, LEAVE_MS = 500 };
 
 /*  ---- what the moments share ----  */
 
@@ -27,6 +27,14 @@ void ckv_parts_break(struct ckv_replicator *self, const char *reason)
         return;
     self->broken = true;
     snprintf(self->reason, sizeof(self->reason), "%s", reason);
+}
+
+void ckv_parts_rejoin(struct ckv_replicator *self, const char *reason)
+{
+    if (self->broken)
+        return;
+    ckv_parts_break(self, reason);
+    self->rejoins = true;
 }
 
 struct pending *ckv_parts_pending(enum pending_kind kind)
@@ -104,7 +112,7 @@ void ckv_parts_announce(struct ckv_replicator *self, bool asks)
         .members = ckv_members_sum(&self->members),
         .twin = self->twin,
         .digest = root,
-        .ttl_ms = TTL_MS,
+        .ttl_ms = atomic_load(&self->stop) ? 0 : TTL_MS, /* this is the last one */
         .state = self->filling ? CKV_NODE_CATCHING_UP : CKV_NODE_LIVE,
         .flags =
             (uint8_t)((confirmed ? CKV_ANNOUNCES_CONFIRMED : 0) | (asks ? CKV_ANNOUNCES_ASKS : 0)),
@@ -139,7 +147,7 @@ static void meet_double(struct ckv_replicator *self, const struct ckv_message *m
     if (said->started > self->started ||
         (said->started == self->started && message->instance > self->instance))
         return;
-    atomic_store(&self->refused, true);
+    atomic_store(&self->refusal, CKV_ERROR_NODE_ID);
     ckv_parts_break(self, ckv_strerror(CKV_ERROR_NODE_ID));
     ckv_log(CKV_LOG_ERROR, "node '%.*s': %s", (int)said->name.size, (const char *)said->name.data,
             ckv_strerror(CKV_ERROR_NODE_ID));
@@ -256,7 +264,8 @@ static void hear_announcement(struct ckv_replicator *self, const struct ckv_mess
         return;
     }
     if (message->sender == self->options.node_id && message->instance != self->instance) {
-        meet_double(self, message, &said);
+        if (said.ttl_ms) /* one that stops is no double, or was none */
+            meet_double(self, message, &said);
         return;
     }
     uint64_t forgotten_at = ckv_members_forgotten_at(&self->members, message->sender);
@@ -265,6 +274,8 @@ static void hear_announcement(struct ckv_replicator *self, const struct ckv_mess
         return;
     }
     bool is_new = !ckv_members_find(&self->members, message->sender);
+    if (is_new && !said.ttl_ms)
+        return;
     struct ckv_member *member = ckv_members_add(&self->members, message->sender);
     if (!member || !ckv_members_hear(member, message, &said, now_ms, ckv_clock_wall()))
         return;
@@ -440,6 +451,23 @@ static int patience(const struct ckv_replicator *self)
     return held_ms < HOLD_MS ? (int)(HOLD_MS - held_ms) : 0;
 }
 
+/*  Says that this node stops, so that nobody waits for it until its time to live is over. Returns when
+    Redis has that, or does not answer.  */
+static void leave(struct ckv_replicator *self)
+{
+    uint64_t until_ms = ckv_clock_monotonic() + LEAVE_MS;
+    ckv_parts_announce(self, false);
+    while (!self->broken && self->first_pending && ckv_clock_monotonic() < until_ms) {
+        int wants_out = ckv_channel_flush(&self->channel);
+        struct pollfd item = { .fd = self->channel.commands->fd,
+                               .events = (short)(POLLIN | (wants_out ? POLLOUT : 0)) };
+        if (wants_out < 0 || (poll(&item, 1, TICK_MS) < 0 && errno != EINTR))
+            return;
+        if (item.revents & (POLLIN | POLLERR | POLLHUP))
+            receive(self, self->channel.commands, take_reply);
+    }
+}
+
 static void live(struct ckv_replicator *self)
 {
     int wants_out = 0;
@@ -478,6 +506,8 @@ static void live(struct ckv_replicator *self)
             ckv_parts_break(self, "Redis closed the connection");
     }
     atomic_store(&self->live, false);
+    if (!self->broken)
+        leave(self);
 }
 
 /*  Returns whether the connection was a steady one. After others the pauses go on growing: a Redis that
@@ -492,10 +522,13 @@ static bool live_for_a_time(struct ckv_replicator *self)
     return ckv_clock_monotonic() - began_ms >= STEADY_MS;
 }
 
-/*  Logs why Redis is away, unless that is what was logged last.  */
+/*  Logs why Redis is away, or why another epoch is to be joined, unless that is what was logged last.  */
 static void complain_once(const struct ckv_replicator *self, char complaint[CKV_REASON_MAX])
 {
-    if (strcmp(complaint, self->reason) != 0)
+    bool is_new = strcmp(complaint, self->reason) != 0;
+    if (is_new && self->rejoins)
+        ckv_log(CKV_LOG_INFO, "replication: %s", self->reason);
+    else if (is_new)
         ckv_log(CKV_LOG_WARNING, "replication: Redis is away: %s", self->reason);
     memcpy(complaint, self->reason, CKV_REASON_MAX);
 }
@@ -506,12 +539,14 @@ static void *run(void *argument)
     char complaint[CKV_REASON_MAX] = "";
     unsigned failures = 0;
     while (!atomic_load(&self->stop)) {
-        self->broken = false;
+        self->broken = self->rejoins = false;
         self->state = CKV_REPLICATION_CONNECTING;
         if (ckv_connect(self) == CKV_OK)
             failures = live_for_a_time(self) ? 0 : failures;
-        bool refused = atomic_load(&self->refused);
-        self->state = refused ? CKV_REPLICATION_REFUSED : CKV_REPLICATION_AWAY;
+        bool refused = atomic_load(&self->refusal) != CKV_OK;
+        self->state = refused         ? CKV_REPLICATION_REFUSED
+                      : self->rejoins ? CKV_REPLICATION_CONNECTING
+                                      : CKV_REPLICATION_AWAY;
         if (!atomic_load(&self->stop) && !refused)
             complain_once(self, complaint);
         failures++;
@@ -607,9 +642,9 @@ void ckv_replicator_wake(struct ckv_replicator *self)
         ckv_log(CKV_LOG_ERROR, "cannot wake the replicator");
 }
 
-bool ckv_replicator_is_refused(struct ckv_replicator *self)
+int ckv_replicator_refusal(struct ckv_replicator *self)
 {
-    return atomic_load(&self->refused);
+    return atomic_load(&self->refusal);
 }
 
 void ckv_replicator_status(struct ckv_replicator *self, struct ckv_replication_status *status)

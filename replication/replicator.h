@@ -90,8 +90,10 @@ void ckv_replicator_release(struct ckv_replicator *self, const struct ckv_reserv
     CKV_ERROR_NODE_LIVE, also for this node itself.  */
 int ckv_replicator_find(struct ckv_replicator *self, struct ckv_octets text, uint64_t *id);
 
-/*  Whether another node with this node's id was heard; then nothing may be changed here.  */
-bool ckv_replicator_is_refused(struct ckv_replicator *self);
+/*  CKV_OK, or why nothing may be changed here until the node is started again: CKV_ERROR_NODE_ID,
+    another node with this node's id was heard; CKV_ERROR_CLUSTER_KEY, the cluster that it is to join has
+    another key, and its changes would rest here for ever.  */
+int ckv_replicator_refusal(struct ckv_replicator *self);
 
 enum ckv_replication_state {
     CKV_REPLICATION_AWAY,

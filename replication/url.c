@@ -49,6 +49,18 @@ struct ckv_octets ckv_url_password(struct ckv_octets text)
     return colon < authority.size ? after(authority, colon + 1) : ckv_octets(NULL, 0);
 }
 
+struct ckv_octets ckv_url_scheme(struct ckv_octets text)
+{
+    static const char *const names[] = { "redis", "rediss", "unix", "sentinel" };
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        size_t size = strlen(names[i]);
+        if (starts_with(text, names[i]) &&
+            (text.size == size || text.data[size] == ':' || text.data[size] == '/'))
+            return ckv_octets(text.data, size);
+    }
+    return ckv_octets(text.data, 0);
+}
+
 static int read_number(struct ckv_octets text, int most, int *number)
 {
     *number = 0;

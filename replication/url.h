@@ -50,4 +50,8 @@ void ckv_url_destroy(struct ckv_url **self_p);
     there is none.  */
 struct ckv_octets ckv_url_password(struct ckv_octets text);
 
+/*  The name of the scheme that TEXT begins with; empty when there is none. Of a text that is no URL
+    this is all that may be shown: the password may be anywhere behind.  */
+struct ckv_octets ckv_url_scheme(struct ckv_octets text);
+
 #endif

@@ -71,6 +71,7 @@ static const struct option {
     TEXT_OPTION("stock-hello", stock_hello),
     TEXT_OPTION("stock-share", stock_share),
     TEXT_OPTION("to", to),
+    FLAG_OPTION("alone", alone),
     FLAG_OPTION("conflicts", conflicts),
     FLAG_OPTION("force", force),
     FLAG_OPTION("help", help),

@@ -29,7 +29,7 @@ struct ckv_arguments {
         *listen, *loops, *max_message, *max_pending, *max_pending_per_address, *stock_hello,
         *stock_share;
     const char *certificate, *to; /* of a tunnel */
-    bool conflicts, force, help, json, keep_client_key, passphrase, watch;
+    bool alone, conflicts, force, help, json, keep_client_key, passphrase, watch;
     const char *meta[CKV_ARGUMENTS_META_MAX];
     int meta_count;
     char **operands;

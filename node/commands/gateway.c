@@ -22,12 +22,10 @@ struct beside {
 /*  The store of the node in DIR, as it is now; the node may run or not.  */
 static int open_store(struct beside *self, const char *dir)
 {
-    static const char *const engines[] = { "lmdb", "sqlite" };
     struct ckv_kv_options options = { .directory = dir, .read_only = true };
-    for (size_t i = 0; i < sizeof(engines) / sizeof(*engines); i++)
-        if (ckv_datadir_has_store(dir, engines[i]))
-            return ckv_kv_open(&self->kv, engines[i], &options);
-    return CKV_ERROR_NO_STORE;
+    const char *engine;
+    int rc = ckv_datadir_find_store(dir, &engine);
+    return rc == CKV_OK ? ckv_kv_open(&self->kv, engine, &options) : rc;
 }
 
 static void log_report(struct ckv_gateway *gateway)

@@ -157,13 +157,15 @@ static int check_ack(const struct ckv_arguments *arguments, const json_t *reply)
 
 /*  ---- the answer ----  */
 
-/*  The certificate, as `resolve` prints it; in a cluster, also how far the change has come.  */
-static json_t *report_of(const struct ckv_certificate *certificate, const json_t *reply)
+/*  The certificate, as `resolve` prints it; in a cluster, or when --ack asks, also how far the change has
+    come.  */
+static json_t *report_of(const struct ckv_arguments *arguments,
+                         const struct ckv_certificate *certificate, const json_t *reply)
 {
     static const char *const members[] = { "ack", "replicated", "not_applied" };
     json_t *object = ckv_present_json(certificate, ckv_now());
-    bool in_cluster = json_object_get(reply, "replicated") != NULL;
-    for (size_t i = 0; in_cluster && i < sizeof(members) / sizeof(*members); i++)
+    bool tells = arguments->ack || json_object_get(reply, "replicated");
+    for (size_t i = 0; tells && i < sizeof(members) / sizeof(*members); i++)
         if (json_object_get(reply, members[i]))
             json_object_set(object, members[i], json_object_get(reply, members[i]));
     return object;
@@ -177,7 +179,7 @@ static void report(const struct ckv_arguments *arguments, const char *done,
     char key[CKV_STORAGE_KEY_TEXT_SIZE];
     const char *text = ckv_storage_key_text(certificate->storage_key, key);
     if (arguments->json)
-        ckv_present_object(report_of(certificate, reply));
+        ckv_present_object(report_of(arguments, certificate, reply));
     else if (!output)
         printf("%s %s\n", done, text);
     else if (arguments->out && strcmp(arguments->out, "-") != 0)
@@ -466,9 +468,12 @@ const struct ckv_command ckv_command_register = {
         "  --passphrase-file FILE    the same, with the first line of FILE\n"
         "  --ack LEVEL               answer when it is local: durable here; logged: also in the\n"
         "                            cluster's log (the default in a cluster); all: applied by\n"
-        "                            every live node\n"
+        "                            every live node. A node alone is all there is, and has\n"
+        "                            reached any at once\n"
         "  --wait SECONDS            how long to wait for that (5); exit status 4 when it is\n"
-        "                            not reached in time\n"
+        "                            not reached in time. While Redis is away nothing waits:\n"
+        "                            with --ack logged or all it is 4 at once, without --ack\n"
+        "                            it is 0, and a note says that it is replicated later\n"
         "  --data DIR, --json, --timeout SECONDS\n"
         "\n"
         "The file is the client's: it holds its secret key and its hello key. CZMQ's zcert\n"

@@ -7,6 +7,7 @@
 #include "node/admin.h"
 #include "node/commands/command.h"
 #include "node/commands/gateway_options.h"
+#include "replication/cluster.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -63,6 +64,49 @@ static int open_store(struct node *self, const struct ckv_arguments *arguments, 
         rc = ckv_registry_open(&self->registry, self->kv, self->datadir.cluster_key,
                                self->datadir.node_id);
     return rc;
+}
+
+/*  --alone: NAME counts no more here.  */
+static int leave_cluster(struct node *self, const char *name)
+{
+    struct ckv_kv_txn *txn;
+    uint64_t unsent = 0;
+    int rc = ckv_kv_begin(self->kv, CKV_KV_WRITE, &txn);
+    if (rc != CKV_OK)
+        return rc;
+    rc = ckv_cluster_leave(txn, &unsent);
+    if (rc == CKV_OK)
+        rc = ckv_kv_commit(&txn);
+    else
+        ckv_kv_abort(&txn);
+    if (rc != CKV_OK)
+        return rc;
+    ckv_log(CKV_LOG_INFO,
+            "no member of the cluster '%s' any more; say so there, too: 'curvekv forget %016llx'",
+            name, (unsigned long long)self->datadir.node_id);
+    if (unsent)
+        ckv_log(CKV_LOG_WARNING, "changes of this node that the cluster '%s' does not have: %llu",
+                name, (unsigned long long)unsent);
+    return CKV_OK;
+}
+
+/*  Refuses to start a member of a cluster without it (replication/cluster.h). NAME receives the
+    cluster's name; empty: none.  */
+static int check_cluster(struct node *self, char name[CKV_CLUSTER_NAME_MAX + 1])
+{
+    struct ckv_kv_txn *txn;
+    int rc = ckv_kv_begin(self->kv, CKV_KV_READ, &txn);
+    if (rc != CKV_OK)
+        return rc;
+    rc = ckv_cluster_get(name, txn);
+    ckv_kv_abort(&txn);
+    if (rc != CKV_OK || !name[0])
+        return rc;
+    if (self->arguments->alone)
+        return leave_cluster(self, name);
+    if (!self->url)
+        return CKV_ERROR_MEMBER;
+    return strcmp(name, self->arguments->cluster) == 0 ? CKV_OK : CKV_ERROR_OTHER_CLUSTER;
 }
 
 static int witness(void *registry, struct ckv_kv_txn *txn, uint64_t revision)
@@ -220,11 +264,21 @@ static void announce(const struct node *self)
             (unsigned long long)stats.records, stats.engine, endpoint);
 }
 
+/*  Says why the node in --data does not start; CLUSTER is the one that it is a member of.  */
+static int complain_of_start(const struct ckv_arguments *arguments, int rc, const char *cluster)
+{
+    if (rc == CKV_ERROR_MEMBER || rc == CKV_ERROR_OTHER_CLUSTER)
+        return ckv_complain(arguments, rc, "%s is a member of the cluster '%s'", arguments->data,
+                            cluster);
+    bool listening = rc == CKV_ERROR_PORT_IN_USE || rc == CKV_ERROR_HOST;
+    return ckv_complain(arguments, rc, "%s", listening ? arguments->gateway : arguments->data);
+}
+
 static int run_node(const struct ckv_arguments *arguments, uint64_t max_size, uint64_t log_length,
                     struct ckv_url *url, struct ckv_gateway_options *gateway)
 {
     struct node self = { .arguments = arguments, .signals = take_signals(), .url = url };
-    char blame[CKV_PATH_MAX];
+    char blame[CKV_PATH_MAX], cluster[CKV_CLUSTER_NAME_MAX + 1] = "";
     int rc = ckv_datadir_open(&self.datadir, arguments->data, arguments->cluster_key, blame);
     if (rc == CKV_ERROR_NO_STORE) /* what is absent is a directory or a key file, not a store */
         rc = CKV_ERROR_NO_FILE;
@@ -235,15 +289,14 @@ static int run_node(const struct ckv_arguments *arguments, uint64_t max_size, ui
     announce_made(&self.datadir);
     rc = open_store(&self, arguments, max_size);
     if (rc == CKV_OK)
+        rc = check_cluster(&self, cluster);
+    if (rc == CKV_OK)
         rc = start_services(&self, arguments, log_length, gateway);
-    if (rc == CKV_ERROR_WRONG_CLUSTER_KEY) {
+    if (rc == CKV_ERROR_STORE_KEY)
         ckv_datadir_withdraw_cluster_key(&self.datadir);
-        rc = CKV_ERROR_OTHER_CLUSTER_KEY; /* it is the store that has another, not a record */
-    }
     if (rc != CKV_OK) {
-        bool listening = rc == CKV_ERROR_PORT_IN_USE || rc == CKV_ERROR_HOST;
         stop(&self);
-        return ckv_complain(arguments, rc, "%s", listening ? arguments->gateway : arguments->data);
+        return complain_of_start(arguments, rc, cluster);
     }
     announce(&self);
     int signal_number = ckv_admin_run(self.admin, self.signals);
@@ -275,26 +328,37 @@ static bool is_node_name(const char *name)
     return octets.size >= 1 && octets.size <= NODE_NAME_MAX && ckv_text_printable(octets);
 }
 
-/*  Blots the password out of the arguments, which others can see.  */
-static void blot_out(const char *text)
+/*  Blots SECRET out of the arguments, which others can see.  */
+static void blot_out(struct ckv_octets secret)
 {
-    struct ckv_octets password = ckv_url_password(ckv_octets_text(text));
-    if (password.size)
-        memset((char *)(uintptr_t)password.data, '*', password.size);
+    if (secret.size)
+        memset((char *)(uintptr_t)secret.data, '*', secret.size);
+}
+
+/*  TEXT is no URL: what is wrong in it may be what shows where its password is.  */
+static int refuse_redis(const struct ckv_arguments *arguments, int rc, struct ckv_octets text)
+{
+    struct ckv_octets scheme = ckv_url_scheme(text);
+    blot_out(ckv_octets(text.data + scheme.size, text.size - scheme.size));
+    return ckv_complain(arguments, rc, "--redis %.*s...", (int)scheme.size,
+                        (const char *)scheme.data);
 }
 
 /*  Reads --redis, and the password from its file. Sets *URL to NULL for a node alone.  */
 static int read_redis(const struct ckv_arguments *arguments, struct ckv_url **url)
 {
     *url = NULL;
+    if (arguments->alone && arguments->redis)
+        return ckv_complain_usage("--alone and --redis exclude each other");
     if (!arguments->redis)
         return arguments->redis_password_file
                    ? ckv_complain_usage("--redis-password-file needs --redis")
                    : CKV_EXIT_DONE;
-    int rc = ckv_url_new(url, ckv_octets_text(arguments->redis));
-    blot_out(arguments->redis);
+    struct ckv_octets text = ckv_octets_text(arguments->redis);
+    int rc = ckv_url_new(url, text);
     if (rc != CKV_OK)
-        return ckv_complain(arguments, rc, "--redis %s", arguments->redis);
+        return refuse_redis(arguments, rc, text);
+    blot_out(ckv_url_password(text));
     if (!arguments->redis_password_file)
         return CKV_EXIT_DONE;
     rc = read_password(*url, arguments->redis_password_file);
@@ -383,6 +447,10 @@ const struct ckv_command ckv_command_serve = {
         "  --redis URL          the cluster's Redis: redis://[user:password@]host[:port][/db],\n"
         "                       unix:///path.sock or sentinel://host:port,host:port/master\n"
         "                       (default: a node alone)\n"
+        "  --alone              take the node of DIR out of its cluster, for good: what it\n"
+        "                       knows of the cluster but the certificates is forgotten. If it\n"
+        "                       joins again it does so as a new member, and of a storage key\n"
+        "                       that was chosen here and there the older certificate keeps it\n"
         "  --redis-password-file FILE   the password, in its first line\n"
         "  --log-length N       entries that the log in Redis keeps (1000000)\n"
         "  --log-level LEVEL    error, warning, info or debug (info)\n"
@@ -391,12 +459,15 @@ const struct ckv_command ckv_command_serve = {
         "Runs in the foreground and logs to standard error. SIGTERM and SIGINT finish what\n"
         "was begun, then stop it; SIGHUP reads the password file again.\n"
         "\n"
+        "A directory that has joined a cluster is not served without it any more, nor as a\n"
+        "member of another one: it would give chosen storage keys that were given already.\n"
+        "\n"
         "Examples:\n"
         "  curvekv serve\n"
         "  curvekv serve --data /var/lib/curvekv --cluster-key /etc/curvekv/cluster.key \\\n"
         "                --cluster fleet --node a --redis redis://10.0.0.5\n"
         "  curvekv serve --gateway 'tcp://*:5555' --backend tcp://127.0.0.1:6000\n",
-    .options = "data cluster-key cluster node store max-size redis "
+    .options = "data cluster-key cluster node store max-size redis alone "
                "redis-password-file log-length log-level gateway " CKV_GATEWAY_OPTION_NAMES,
     .run = serve,
 };

@@ -466,4 +466,20 @@ def a_node_that_does_not_answer_is_said_with_3_in_time(place):
     node.done("status")
 
 
+
+@test
+def a_node_alone_has_reached_every_level_at_once(place):
+    node = place.node()
+    node.done("register", "--key", "0", "--out", place.path("0.cert"))
+    for level in ("local", "logged", "all"):
+        began = time.monotonic()
+        told = node.json("register", "--key", level, "--out", place.path(level), "--ack", level,
+                         "--wait", "30")
+        equal((told["ack"], "replicated" in told), ("all", False))
+        equal(node.json("rotate", "0", "--out", place.path("0.cert"), "--force", "--ack",
+                        level)["ack"], "all")
+        equal(node.json("revoke", level, "--ack", level)["ack"], "all")
+        true(time.monotonic() - began < 15)
+
+
 main()

@@ -68,6 +68,40 @@ def what_is_wrong_with_redis_is_said_in_a_sentence(place):
 
 
 @test
+def of_what_is_no_redis_url_nothing_is_shown_that_may_be_a_password(place):
+    for url in ("redis//u:sekret@host", "redis:/u:sekret@host", "u:sekret@host", "sekret@host",
+                "redis:u:sekret@host", "redis://u:sekret", "rediss://u:sekret@host", "sekret",
+                "http://u:sekret@host", "redis://u:sekret@host:x", "redis://u:sek/ret@host",
+                "redis://u:sekret\n@host", "redissekret", "unix:u:sekret@/r.sock"):
+        result = run("serve", "--data", place.path("z"), "--redis", url).ended(USAGE, "redis://")
+        lacks(result.err, "sek", "ret@")
+        see_no_password_of_a_refused_serve(place, url)
+    true(not os.path.exists(place.path("z")))
+
+
+def see_no_password_of_a_refused_serve(place, url):
+    """Looks at its command line, as others can while it complains, which nobody reads here."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    process = subprocess.Popen([CURVEKV, "serve", "--data", place.path("z"), "--redis", url],
+                               stderr=writer)
+    try:
+        def seen():
+            return read(f"/proc/{process.pid}/cmdline").decode()
+        until(lambda: "serve" in seen() and "sek" not in seen(), f"it is blotted out: {url}", 10)
+        equal(process.poll(), None)
+    finally:
+        os.close(reader)
+        os.close(writer)
+        process.wait()
+
+
+@test
 def a_password_that_changed_is_read_again_on_sighup(place):
     redis = place.redis("--requirepass", "first")
     path = write(place.path("pw"), "first\n", 0o600)

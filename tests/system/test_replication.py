@@ -3,6 +3,28 @@ from cluster import *
 
 
 @test
+def the_first_start_of_a_cluster_does_not_call_a_redis_that_is_there_away(place):
+    nodes = place.cluster(place.redis().url, "a", "b")
+    logs = [node.log() for node in nodes]
+    true(any("another one begins" in log for log in logs))
+    for log in logs:
+        lacks(log, "Redis is away", " warning ")
+
+
+@test
+def chosen_keys_are_refused_until_the_status_says_the_words_of_the_refusal(place):
+    redis = place.redis(start=False)
+    node = place.member(redis.url, "a")
+    refusal = node.run("register", "--key", "k", "--out", place.path("k.cert")).ended(REFUSED)
+    words = re.search(r"says that (chosen keys) (can be registered)", refusal.err)
+    line = "chosen keys +{}\n"
+    true(not re.search(line.format(words[2]), node.done("status").out))
+    redis.start()
+    until(lambda: re.search(line.format(words[2]), node.done("status").out), "it says so")
+    node.done("register", "--key", "k", "--out", place.path("k.cert"))
+
+
+@test
 def a_certificate_registered_on_one_node_is_resolved_by_all_with_the_same_bytes(place):
     a, b, c = place.cluster(place.redis().url, "a", "b", "c")
     for number in range(20):
@@ -62,6 +84,19 @@ def without_redis_changes_are_accepted_and_replicated_when_it_is_back(place):
     settle([a, b])
     equal(len(records(b)), 1)
     until(lambda: a.knows(2), "chosen keys can be registered again")
+
+
+@test
+def while_redis_is_away_what_ack_asks_for_is_not_waited_for(place):
+    node = place.member("unix:///nowhere.sock", "a")
+    began = time.monotonic()
+    for ack, status in ((None, DONE), ("local", DONE), ("logged", NOT_REPLICATED),
+                        ("all", NOT_REPLICATED)):
+        result = node.run("register", "--number", "1", "--wait", "60", "--out",
+                          place.path(f"{ack}.cert"), *(["--ack", ack] if ack else [])).ended(status)
+        equal("it will be replicated" in result.err, ack is None)
+        equal("so far only 'local'" in result.err, status == NOT_REPLICATED)
+    true(time.monotonic() - began < 30)
 
 
 @test

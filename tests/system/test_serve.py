@@ -211,7 +211,8 @@ def a_directory_without_permission_is_refused(place):
     node = place.node()
     node.done("register", "--key", "1", "--out", place.path("1.cert"))
     for command in (["resolve", "1"], ["list"], ["export"], ["status"], ["revoke", "1"],
-                    ["register", "--key", "2", "--out", "-"], ["import", "/tmp"]):
+                    ["register", "--key", "2", "--out", "-"], ["import", "/tmp"],
+                    ["gateway", "--listen", "tcp://127.0.0.1:*", "--backend", "ipc:///nowhere"]):
         run(*command, "--data", node.data, binary=binary, prefix=nobody).ended(REFUSED, sentence)
     node.stop()
     foreign = "this data directory belongs to someone else"

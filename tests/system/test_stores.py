@@ -52,6 +52,15 @@ def the_memory_store_works_and_forgets(place):
 
 
 @test
+def a_gateway_beside_a_node_that_keeps_its_certificates_in_memory_says_why_it_cannot_read_them(place):
+    node = place.node("--store", "memory")
+    gateway = ["gateway", "--listen", "tcp://127.0.0.1:*", "--backend", "ipc:///nowhere"]
+    node.run(*gateway).ended(REFUSED, "keeps its certificates in memory")
+    node.stop()
+    node.run(*gateway).ended(REFUSED, "there is no store here")
+
+
+@test
 def the_array_store_works_and_takes_numbers_only(place):
     node = place.node("--store", "array")
     works(node, place)

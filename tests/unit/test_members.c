@@ -24,16 +24,29 @@ static void put_member(struct fixture *self, uint64_t id, const char *name)
 
 enum { WALL = 1000000 }; /* when all is heard, ms since 1970 */
 
-static int hear(struct ckv_member *member, uint64_t instance, uint64_t number,
-                struct ckv_announcement said, uint64_t now_ms)
+static int hear_for(struct ckv_member *member, uint64_t instance, uint64_t number,
+                    struct ckv_announcement said, uint32_t ttl_ms, uint64_t now_ms)
 {
     struct ckv_message message = { .type = CKV_MESSAGE_ANNOUNCEMENT,
                                    .sender = member->id,
                                    .instance = instance,
                                    .number = number };
     said.name = said.name.size ? said.name : ckv_octets_text("node");
-    said.ttl_ms = TTL;
+    said.ttl_ms = ttl_ms;
     return ckv_members_hear(member, &message, &said, now_ms, WALL);
+}
+
+static int hear(struct ckv_member *member, uint64_t instance, uint64_t number,
+                struct ckv_announcement said, uint64_t now_ms)
+{
+    return hear_for(member, instance, number, said, TTL, now_ms);
+}
+
+/*  Its last announcement, when it stops.  */
+static int hear_end(struct ckv_member *member, uint64_t instance, uint64_t number, uint64_t started)
+{
+    return hear_for(member, instance, number, (struct ckv_announcement){ .started = started }, 0,
+                    NOW);
 }
 
 /*  ---- who ----  */
@@ -219,6 +232,46 @@ static void an_announcement_that_is_repeated_or_older_is_ignored(void **state)
     free(members);
 }
 
+static void a_member_that_says_that_it_stops_is_down_at_once(void **state)
+{
+    struct ckv_members *members = open_members(*state);
+    struct ckv_member *member = ckv_members_add(members, 12);
+    struct ckv_announcement said = { .started = 100 };
+    hear(member, 1, 7, said, NOW);
+    assert_true(ckv_member_is_live(member, NOW));
+    assert_int_equal(hear_end(member, 1, 8, 100), 1);
+    assert_false(ckv_member_is_live(member, NOW));
+    for (uint64_t number = 1; number < 20; number++) /* nothing of that life brings it back */
+        assert_int_equal(hear(member, 1, number, said, NOW), 0);
+    assert_false(ckv_member_is_live(member, NOW));
+    for (uint64_t started = 99; started <= 101; started++) { /* whatever became of its clock */
+        said.started = started;
+        assert_int_equal(hear(member, started, 1, said, NOW), 1);
+        assert_true(ckv_member_is_live(member, NOW));
+        assert_int_equal(hear_end(member, started, 2, started), 1);
+    }
+    free(members);
+}
+
+static void the_end_of_another_life_does_not_make_a_member_look_gone(void **state)
+{
+    struct ckv_members *members = open_members(*state);
+    struct ckv_member *member = ckv_members_add(members, 12);
+    hear(member, 1, 7, (struct ckv_announcement){ .started = 100 }, NOW);
+    assert_int_equal(hear_end(member, 1, 7, 100), 0); /* what it said before comes again */
+    assert_int_equal(hear_end(member, 1, 6, 100), 0);
+    for (uint64_t started = 99; started <= 101; started++)
+        assert_int_equal(hear_end(member, 2, 8, started), 0);
+    assert_true(ckv_member_is_live(member, NOW));
+    assert_true(member->instance == 1 && member->number == 7);
+    assert_int_equal(hear_end(member, 1, 8, 100), 1);
+    hear(member, 3, 1, (struct ckv_announcement){ .started = 50 }, NOW); /* its clock was set */
+    hear(member, 1, 9, (struct ckv_announcement){ .started = 100 }, NOW);
+    assert_int_equal(hear_end(member, 1, 10, 100), 0);
+    assert_true(ckv_member_is_live(member, NOW));
+    free(members);
+}
+
 static void a_member_that_is_not_heard_in_its_time_is_down(void **state)
 {
     struct ckv_members *members = open_members(*state);
@@ -310,6 +363,8 @@ static const struct test tests[] = {
     TEST(whom_a_node_knows_is_read_as_it_was_written, IN_MEMORY),
     TEST(an_announcement_says_how_a_member_is, IN_MEMORY),
     TEST(an_announcement_that_is_repeated_or_older_is_ignored, IN_MEMORY),
+    TEST(a_member_that_says_that_it_stops_is_down_at_once, IN_MEMORY),
+    TEST(the_end_of_another_life_does_not_make_a_member_look_gone, IN_MEMORY),
     TEST(a_member_that_is_not_heard_in_its_time_is_down, IN_MEMORY),
     TEST(members_agree_when_all_have_confirmed_and_the_live_know_the_same, IN_MEMORY),
     TEST(a_node_alone_agrees_with_itself_once_it_has_confirmed, IN_MEMORY),

@@ -326,8 +326,7 @@ static void the_store_of_another_cluster_is_refused(void **state)
     struct ckv_cluster_key *other;
     struct ckv_registry registry;
     assert_int_equal(ckv_cluster_key_new(&other, raw), CKV_OK);
-    assert_int_equal(ckv_registry_open(&registry, self->kv, other, NODE),
-                     CKV_ERROR_WRONG_CLUSTER_KEY);
+    assert_int_equal(ckv_registry_open(&registry, self->kv, other, NODE), CKV_ERROR_STORE_KEY);
     ckv_cluster_key_destroy(&other);
 }
 

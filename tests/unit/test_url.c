@@ -341,6 +341,30 @@ static void the_password_is_found_where_it_stands(void **state)
     }
 }
 
+static void of_what_is_no_url_only_the_scheme_is_named(void **state)
+{
+    static const char *const texts[][2] = {
+        { "redis//u:secret@h", "redis" },
+        { "redis:/u:secret@h", "redis" },
+        { "redis:u:secret@h", "redis" },
+        { "rediss://u:secret@h", "rediss" },
+        { "unix:/u:secret@/p", "unix" },
+        { "sentinel", "sentinel" },
+        { "redissecret@h", "" },
+        { "redis-secret@h", "" },
+        { "u:secret@redis://h", "" },
+        { "http://u:secret@h", "" },
+        { "unixsecret", "" },
+        { "", "" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+        struct ckv_octets text = ckv_octets_text(texts[i][0]), scheme = ckv_url_scheme(text);
+        assert_true(ckv_octets_equal(scheme, ckv_octets_text(texts[i][1])));
+        assert_ptr_equal(scheme.data, text.data);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +377,7 @@ int main(void)
         cmocka_unit_test(a_url_that_is_cut_off_is_read_or_refused_and_not_read_beyond),
         cmocka_unit_test(the_text_for_logs_has_all_but_the_password),
         cmocka_unit_test(the_password_is_found_where_it_stands),
+        cmocka_unit_test(of_what_is_no_url_only_the_scheme_is_named),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests_name("url", tests, NULL, NULL);
 }
