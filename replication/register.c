@@ -340,6 +340,10 @@ void ckv_register_logged(struct ckv_replicator *self, struct pending *pending,
     self->appends--;
     if (says(reply, "EPOCH"))
         ckv_parts_rejoin(self, "another epoch of the log has begun");
+    if (says(reply, "SPOILT")) {
+        self->leaving = self->position.epoch;
+        ckv_parts_rejoin(self, "somebody else wrote to the log; another epoch begins");
+    }
     if (reply->type != REDIS_REPLY_INTEGER)
         return;
     uint64_t last = (uint64_t)reply->integer;

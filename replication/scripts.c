@@ -23,7 +23,8 @@ const char ckv_script_open[] =
 
 /*  ARGV: "reserve", "release" or "append"; epoch; channel; length of the log; owner (node id and
     instance); identity of the certificate (created and created_by); how many names; the names; the
-    entries. Returns EPOCH when it is another one, TAKEN, or the head.  */
+    entries. Returns EPOCH when it is another one, TAKEN, SPOILT when the log has had entries that are
+    not ours behind the head, which Redis remembers when they are gone, or the head.  */
 const char ckv_script_change[] =
     "local state = redis.call('HMGET', KEYS[1], 'epoch', 'head', 'generation')\n"
     "if state[1] ~= ARGV[2] then return 'EPOCH' end\n"
@@ -62,8 +63,12 @@ const char ckv_script_change[] =
     "end\n"
     "for i = 8 + names, #ARGV do\n"
     "  head = head + 1\n"
-    "  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], string.format('%.0f-1', head),\n"
-    "             'e', ARGV[i])\n"
+    "  local added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4],\n"
+    "                            string.format('%.0f-1', head), 'e', ARGV[i])\n"
+    "  if type(added) == 'table' and added.err then\n"
+    "    local spoilt = added.err:find('equal or smaller') or added.err:find('exhausted')\n"
+    "    return spoilt and 'SPOILT' or added\n"
+    "  end\n"
     "  redis.call('PUBLISH', ARGV[3], ARGV[2] .. struct.pack('>I8', head) .. ARGV[i])\n"
     "end\n"
     "if #ARGV > 7 + names then\n"

@@ -14,7 +14,8 @@
     cluster key that is not the cluster's is refused.
 
     change: "reserve" takes a storage key, "release" gives back one that was not used, "append"
-    gives entries the next sequences, and publishes each on the channel.
+    gives entries the next sequences, and publishes each on the channel. Where the log takes no
+    next sequence, since others wrote to it, the epoch is to be left.
 
     A reservation is pending until its record is appended. One that a dead instance left pending is
     void as soon as the next instance of that node has brought its outbox into the log: then it is

@@ -34,6 +34,23 @@ def forged_and_damaged_messages_change_nothing(place):
 
 
 @test
+def a_log_that_others_wrote_to_ends_with_its_epoch_though_nothing_of_that_is_left(place):
+    """Redis takes no entry at or below one that was there once: nodes had tried that for ever."""
+    redis = place.redis()
+    a, b = place.cluster(redis.url, "a", "b")
+    for further in (1, 2 ** 40):
+        a.register("--number", str(further))
+        epoch, head = (redis.call("HGET", "{curvekv:t}:state", each) for each in ("epoch", "head"))
+        at = f"{int(head) + further}-1"
+        equal(redis.call("XADD", "{curvekv:t}:log", at, "e", "rubbish"), at)
+        redis.call("XTRIM", "{curvekv:t}:log", "MAXLEN", "0")
+        b.register("--number", f"after {further}", "--ack", "local")
+        settle([a, b])
+        true(redis.call("HGET", "{curvekv:t}:state", "epoch") != epoch)
+        equal(records(a), records(b))
+
+
+@test
 def what_is_wrong_with_redis_is_said_in_a_sentence(place):
     secured = place.redis("--requirepass", "hush hush", name="secured")
     node = place.member(secured.url, "a")
