@@ -50,7 +50,7 @@ static void print_status(const json_t *status)
 static void print_reasons(const json_t *gateway, const char *name)
 {
     json_t *counts = json_object_get(gateway, name);
-    printf("%-18s", name);
+    printf("%-18s%s", name, json_object_size(counts) ? "" : " none");
     for (void *i = json_object_iter(counts); i; i = json_object_iter_next(counts, i))
         printf(" %s %lld", json_object_iter_key(i),
                (long long)json_integer_value(json_object_iter_value(i)));
@@ -65,7 +65,7 @@ static void print_gateway(const json_t *status)
     printf("%-18s %s, %lld clients, %lld handshakes pending\n", "gateway", text(self, "listen"),
            number(self, "clients"), number(self, "pending"));
     if (json_object_get(self, "shared_clients"))
-        printf("%-18s %lld share a connection to the backend, %lld of its messages dropped\n",
+        printf("%-18s shared: %lld clients share a connection, %lld messages to them dropped\n",
                "backend mode", number(self, "shared_clients"), number(self, "dropped"));
     printf("%-18s %lld of %lld connections; %lld curve operations\n", "handshakes",
            number(self, "handshakes"), number(self, "accepted"), number(self, "curve_operations"));

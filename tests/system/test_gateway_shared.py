@@ -763,7 +763,7 @@ def status_tells_the_mode_and_who_shares(place):
     counts = gateway.counts()
     equal([counts[name] for name in ("backend_mode", "shared_clients", "dropped")],
           ["shared", 1, 0])
-    contains(gateway.node.run("status").ended(DONE).out, "1 share a connection to the backend")
+    contains(gateway.node.run("status").ended(DONE).out, "shared: 1 clients share a connection")
     gateway.node.run("gateway", "--backend-mode", "both").ended(USAGE, "it is client or shared")
     gateway.node.stop()
     equal(Gateway(place).counts()["backend_mode"], "client")
