@@ -273,16 +273,34 @@ int ckv_datadir_is_running(const char *dir)
     return running;
 }
 
+static void store_path(char path[CKV_PATH_MAX], const char *dir, const char *engine)
+{
+    join(path, dir, strcmp(engine, "lmdb") == 0 ? "certificates.mdb" : "certificates.sqlite");
+}
+
 bool ckv_datadir_has_store(const char *dir, const char *engine)
 {
     char path[CKV_PATH_MAX];
-    join(path, dir, strcmp(engine, "lmdb") == 0 ? "certificates.mdb" : "certificates.sqlite");
+    store_path(path, dir, engine);
     return access(path, F_OK) == 0;
+}
+
+static const char *const engines[] = { "lmdb", "sqlite" };
+
+struct ckv_datadir_file ckv_datadir_store_file(const char *dir)
+{
+    char path[CKV_PATH_MAX];
+    struct stat status;
+    for (size_t i = 0; i < sizeof(engines) / sizeof(*engines); i++) {
+        store_path(path, dir, engines[i]);
+        if (stat(path, &status) == 0)
+            return (struct ckv_datadir_file){ status.st_dev, status.st_ino };
+    }
+    return (struct ckv_datadir_file){ 0, 0 };
 }
 
 int ckv_datadir_find_store(const char *dir, const char **engine)
 {
-    static const char *const engines[] = { "lmdb", "sqlite" };
     for (size_t i = 0; i < sizeof(engines) / sizeof(*engines); i++)
         if (ckv_datadir_has_store(dir, engines[i])) {
             *engine = engines[i];

@@ -57,6 +57,12 @@ int ckv_datadir_is_running(const char *dir);
 /*  Whether DIR holds a store of ENGINE ("lmdb", "sqlite").  */
 bool ckv_datadir_has_store(const char *dir, const char *engine);
 
+/*  Which file the store in DIR is, so that another one in its place is noticed; zeros: there is none.  */
+struct ckv_datadir_file {
+    uint64_t device, inode;
+};
+struct ckv_datadir_file ckv_datadir_store_file(const char *dir);
+
 /*  Finds the engine of the store in DIR; *ENGINE is static. Returns CKV_ERROR_NO_STORE,
     CKV_ERROR_PERMISSION, or CKV_ERROR_IN_MEMORY when a node runs there without files.  */
 int ckv_datadir_find_store(const char *dir, const char **engine);

@@ -249,5 +249,29 @@ def a_rotation_that_keeps_the_keys_ends_nobody_and_moves_the_end(place):
     equal(gateway.counts()["ended"], {})
 
 
+# ---- another store ----
+
+@test
+def a_gateway_goes_over_to_the_store_that_takes_the_place_of_its_own(place):
+    """Else it would let in for ever whom the restored node has revoked."""
+    gateway = Gateway(place, beside=True)
+    rep = gateway.backend(zmq.REP)
+    one, other = gateway.register("one"), gateway.register("other")
+    talk = Talk(gateway, rep, one)
+    talk.goes_on()
+    dump, moved = place.path("dump"), place.path("moved")
+    gateway.node.done("export", "--out", dump)
+    gateway.node.stop()
+    os.rename(gateway.node.data, moved)
+    gateway.node.options = [*gateway.node.options, "--cluster-key",
+                            os.path.join(moved, "cluster.key")]
+    gateway.node.start().done("import", dump)
+    gateway.node.done("revoke", one.storage_key.hex())
+    talk.is_told()
+    contains(gateway.log(), "another store is in")
+    for identity in (other, gateway.register("new")):
+        Talk(gateway, rep, identity).goes_on()
+
+
 if __name__ == "__main__":
     main()
