@@ -60,6 +60,7 @@ struct ckv_shared {
     uint32_t ttl_ms;
     uint8_t state, backend;
     uint8_t tried;      /* which of the backend's addresses */
+    bool has_dialled;   /* the connection is of our own making */
     bool is_in_message; /* its first part has come */
     bool is_introduced; /* our READY was sent */
     bool is_closing;    /* the stream's memory is not ours again yet */
@@ -454,7 +455,7 @@ static void on_ended(void *argument, int why)
 {
     struct ckv_shared *self = argument;
     bool was_up = self->state == UP;
-    if (self->state == REACHING)
+    if (self->state == REACHING && self->has_dialled)
         count_failure(self);
     ckv_shared_close(self);
     if (!was_up)
@@ -496,7 +497,7 @@ int ckv_shared_open(struct ckv_shared *self, int fd, bool connecting)
     self->state = REACHING;
     self->deadline = uv_now(self->options.uv) + self->options.reach_ms;
     self->to = NULL;
-    self->is_in_message = self->is_introduced = false;
+    self->is_in_message = self->is_introduced = self->has_dialled = false;
     self->ttl_ms = 0;
     ckv_stream_expect_greeting(&self->stream);
     ckv_stream_read(&self->stream, true);
@@ -517,7 +518,9 @@ void ckv_shared_want(struct ckv_shared *self)
         count_failure(self);
     if (rc != CKV_OK)
         return;
-    if (ckv_shared_open(self, fd, connecting) != CKV_OK)
+    if (ckv_shared_open(self, fd, connecting) == CKV_OK)
+        self->has_dialled = true;
+    else
         close(fd);
 }
 
