@@ -57,7 +57,8 @@ static const struct entry entries[] = {
       "this data directory was begun with another cluster key; serve it with that one, or start in "
       "an empty directory with --cluster-key FILE" },
 
-    { CKV_ERROR_NOT_FOUND, "not_found", "no certificate is known under this key" },
+    { CKV_ERROR_NOT_FOUND, "not_found",
+      "no certificate is known under this key; 'curvekv list' shows the keys that are" },
     { CKV_ERROR_TAKEN, "taken", "this storage key belongs to another certificate; choose another" },
     { CKV_ERROR_REVOKED, "revoked", "this certificate was revoked; register the client anew" },
     { CKV_ERROR_EXPIRED, "expired", "this certificate has expired; register the client anew" },

@@ -290,13 +290,17 @@ static int turn_away(struct ckv_client *self, enum ckv_verdict verdict)
     return refuse(self, "400", verdict);
 }
 
-/*  The backend is ready: so is the client, if it still may come in.  */
+/*  Whether a client that has waited for the backend still may come in.  */
+static int ask_again(struct ckv_client *self)
+{
+    enum ckv_verdict verdict = ask_for(self);
+    return verdict == CKV_ADMITTED ? CKV_OK : turn_away(self, verdict);
+}
+
+/*  The backend is ready: so is the client.  */
 static int make_ready(struct ckv_client *self, struct ckv_octets metadata)
 {
     uint8_t ready[CKV_CURVE_READY_MAX];
-    enum ckv_verdict verdict = ask_for(self);
-    if (verdict != CKV_ADMITTED)
-        return turn_away(self, verdict);
     int rc = ckv_curve_server_ready(&self->curve, metadata, ready);
     if (rc == CKV_OK)
         rc = put_command(self, ready, CKV_CURVE_READY_OVERHEAD + metadata.size);
@@ -316,7 +320,9 @@ static int connect_both(struct ckv_client *self, struct ckv_octets metadata)
 {
     if (self->loop->shared && ckv_shared_deals(metadata))
         return CKV_ERROR_PEER_TYPE;
-    int rc = make_ready(self, metadata);
+    int rc = ask_again(self);
+    if (rc == CKV_OK)
+        rc = make_ready(self, metadata);
     if (rc != CKV_OK)
         return rc;
     self->relay.inner_subscribes = ckv_relay_subscribes(metadata);
@@ -469,10 +475,7 @@ static bool may_share(struct ckv_octets metadata, bool *is_req)
 
 static void join(struct ckv_client *self)
 {
-    int rc = make_ready(self, ckv_shared_metadata(self->loop->shared));
-    if (rc == CKV_ERROR_REFUSED)
-        return; /* and told so */
-    if (rc != CKV_OK) {
+    if (make_ready(self, ckv_shared_metadata(self->loop->shared)) != CKV_OK) {
         self->deadline = 0;
         return;
     }
@@ -507,7 +510,11 @@ static void join_or_reach(struct ckv_client *self)
 static void go_on(struct ckv_client *self, uint64_t now)
 {
     (void)now;
-    join_or_reach(self);
+    int rc = ask_again(self);
+    if (rc == CKV_OK)
+        join_or_reach(self);
+    else if (rc != CKV_ERROR_REFUSED) /* else it was told so */
+        self->deadline = 0;
 }
 
 static void on_shared_told(void *argument)

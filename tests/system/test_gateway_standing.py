@@ -143,17 +143,23 @@ def every_store_is_noticed_to_change(place):
 
 @test
 def who_is_revoked_while_it_waits_for_the_backend_is_told(place):
-    gateway = Gateway(place)
-    one, two = gateway.dedicated("one"), gateway.dedicated("two")
-    peers = [Peer(gateway.endpoint).say_hello(each).initiate() for each in (one, two)]
-    until(lambda: gateway.counts()["clients"] == 2, "both wait", SECONDS)
-    gateway.node.done("revoke", one.storage_key.hex())
-    gateway.node.done("rotate", two.storage_key.hex(), "--out", place.path("new.cert"))
-    gateway.backend(zmq.ROUTER)
-    equal(told(peers[0]), "400")
-    true(peers[1].is_closed())
-    gateway.refused(revoked=1, client_key=1)
-    equal((gateway.counts()["ended"], gateway.counts()["told"]), ({}, 1))
+    for mode in ("client", "shared"):
+        gateway = Gateway(place, "--backend-mode", mode)
+        one, two = gateway.dedicated("one"), gateway.dedicated("two")
+        peers = [Peer(gateway.endpoint).say_hello(each).initiate() for each in (one, two)]
+        until(lambda: gateway.counts()["clients"] == 2, "both wait", SECONDS)
+        gateway.node.done("revoke", one.storage_key.hex())
+        gateway.node.done("rotate", two.storage_key.hex(), "--out", place.path("new.cert"),
+                          "--force")
+        gateway.backend(zmq.ROUTER)
+        equal(told(peers[0]), "400")
+        true(peers[1].is_closed())
+        gateway.refused(revoked=1, client_key=1)
+        equal((gateway.counts()["ended"], gateway.counts()["told"]), ({}, 1))
+        for peer in peers:
+            peer.socket.close()
+        gateway.node.stop()
+        gateway.end()
 
 
 @test

@@ -48,24 +48,27 @@ def a_backend_is_found_at_whichever_of_its_addresses_it_is(place):
 
 @test
 def an_address_that_does_not_even_say_no_is_left_for_the_next(place):
-    moving = Moving(place, HERE, THERE, timeout="1s")
-    full = socket.socket()
-    full.bind((HERE, moving.port))
-    full.listen(0)
-    callers = []
-    for _ in range(4):  # until the kernel answers no more
-        caller = socket.socket()
-        caller.setblocking(False)
-        caller.connect_ex((HERE, moving.port))
-        callers.append(caller)
-    router = moving.backend_at(THERE)
-    peer = moving.waiting("one")
-    try:
-        comes_in(peer, router)  # the addresses may be tried in the other order
-    except Closed:
-        comes_in(moving.waiting("two"), router)
-    for each in (full, *callers):
-        each.close()
+    for mode in ("client", "shared"):
+        moving = Moving(place, HERE, THERE, timeout="1s", mode=mode)
+        full = socket.socket()
+        full.bind((HERE, moving.port))
+        full.listen(0)
+        callers = []
+        for _ in range(4):  # until the kernel answers no more
+            caller = socket.socket()
+            caller.setblocking(False)
+            caller.connect_ex((HERE, moving.port))
+            callers.append(caller)
+        router = moving.backend_at(THERE)
+        peer = moving.waiting("one")
+        try:
+            comes_in(peer, router)  # the addresses may be tried in the other order
+        except Closed:
+            comes_in(moving.waiting("two"), router)
+        for each in (full, *callers):
+            each.close()
+        moving.gateway.node.stop()
+        moving.names.silent.close()
 
 
 @test
