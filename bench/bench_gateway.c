@@ -301,7 +301,8 @@ static pid_t start_flood(const struct flood *flood, double seconds)
         if (flood->shared)
             processors_enter(&shares.flood, getpid());
         crowd_come(&crowd, &plan);
-        tell("the flood: %.0f strangers a second", (double)crowd.begun / crowd.seconds);
+        tell("the flood: %.0f strangers a second, of %.2f processors",
+             (double)crowd.begun / crowd.seconds, processor_time(getpid()) / crowd.seconds);
         _exit(0);
     }
     return process;

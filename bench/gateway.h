@@ -93,6 +93,8 @@ static inline double processor_time(pid_t process)
     check_errno(tasks != NULL, path.text);
     while ((entry = readdir(tasks))) {
         unsigned long long ran = 0;
+        if (entry->d_name[0] == '.')
+            continue; /* ".." has a schedstat, too: the first thread's */
         FILE *file = fopen(cell("%s/%.20s/schedstat", path.text, entry->d_name).text, "r");
         if (file && fscanf(file, "%llu", &ran) == 1) /* NOLINT(cert-err34-c): the kernel's */
             sum += (double)ran / 1e9;

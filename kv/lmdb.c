@@ -15,50 +15,12 @@
     Hashes are SipHash-2-4 under a key of the store; two keys with one hash are two positions, told
     apart in the record.
 */
-#include "kv/engine.h"
-#include "kv/presence.h"
-#include "kv/system.h"
+#include "kv/lmdb.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <lmdb.h>
 #include <sodium.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <unistd.h>
-
-static const char file_name[] = "certificates.mdb";
-static const char filter_name[] = "certificates.filter";
-
-enum { READERS_MAX = 1024 };
-static const uint64_t max_size_default = UINT64_C(64) << 30;
-
-/*  A reader reserves address space that the node's store will hardly outgrow, so that it need not
-    be reopened when the store grows. Tools that limit address space get less.  */
-static const uint64_t reader_maps[] = { UINT64_C(1) << 40, UINT64_C(64) << 30, 0 };
-
-/*  The row of CKV_KV_STATE that makes a file ours.  */
-static const char store_row[] = "store";
-enum { STORE_FORMAT = 1 };
-struct store {
-    uint8_t format;
-    uint8_t index_key[CKV_INDEX_KEY_SIZE];
-    uint8_t id[CKV_FILTER_ID_SIZE];
-};
-
-struct lmdb {
-    struct ckv_kv base;
-    MDB_env *env;
-    MDB_dbi records, by_storage_key, by_client_public_key;
-    MDB_dbi tables[CKV_KV_TABLES];
-    struct store store;
-    bool read_only;
-    uint64_t max_size;
-    struct ckv_presence *presence;
-    atomic_uint writes; /* write transactions begun */
-};
 
 /*  A walk over the positions that an index holds under one hash. A read transaction keeps its
     cursors, so that a lookup allocates nothing, and goes on where the last one ended.  */
@@ -78,345 +40,37 @@ struct txn {
     struct walk by_storage_key, by_client_public_key;
 };
 
-static struct lmdb *lmdb_of(struct ckv_kv *kv)
-{
-    return (struct lmdb *)kv;
-}
-
 static struct txn *txn_of(struct ckv_kv_txn *txn)
 {
     return (struct txn *)txn;
 }
 
-/*  Never CKV_OK for what is not MDB_SUCCESS; clang's analyzer does not see it, and warns of values that
-    were never got.  */
-static int error_of(int rc)
-{
-    switch (rc) {
-    case MDB_SUCCESS:
-        return CKV_OK;
-    case MDB_NOTFOUND:
-        return CKV_ERROR_NOT_FOUND;
-    case MDB_MAP_FULL:
-    case MDB_TXN_FULL:
-        return CKV_ERROR_STORE_FULL;
-    case MDB_READERS_FULL:
-        return CKV_ERROR_READERS;
-    case MDB_INVALID:
-    case MDB_VERSION_MISMATCH:
-    case MDB_CORRUPTED:
-    case MDB_PAGE_NOTFOUND:
-    case MDB_INCOMPATIBLE:
-    case MDB_PANIC:
-        return CKV_ERROR_STORE;
-    default:
-        return ckv_system_error(rc); /* LMDB's own are negative */
-    }
-}
-
-static MDB_val value_of(const void *data, size_t size)
-{
-    return (MDB_val){ size, (void *)data };
-}
-
-static struct ckv_octets octets_of(MDB_val value)
-{
-    return ckv_octets(value.mv_data, value.mv_size);
-}
-
-static uint64_t position_of(MDB_val value)
-{
-    uint64_t position;
-    memcpy(&position, value.mv_data, sizeof(position)); /* NOLINT: see error_of */
-    return position;
-}
-
-static uint64_t hash_of(const struct lmdb *self, struct ckv_octets key)
+static uint64_t hash_of(const struct ckv_lmdb *self, struct ckv_octets key)
 {
     uint8_t hash[crypto_shorthash_BYTES];
     crypto_shorthash(hash, key.data, key.size, self->store.index_key);
     return ckv_get64(hash);
 }
 
-/*  ---- open and close ----  */
-
-/*  DIRECTORY/NAME, which the caller frees, or NULL.  */
-static char *join(const char *directory, const char *name)
-{
-    char *path;
-    return asprintf(&path, "%s/%s", directory, name) < 0 ? NULL : path;
-}
-
-static void lmdb_close(struct ckv_kv *kv)
-{
-    struct lmdb *self = lmdb_of(kv);
-    ckv_presence_destroy(&self->presence); /* before the env, which its thread reads */
-    if (self->env)
-        mdb_env_close(self->env);
-    free(self);
-}
-
-static int open_env(struct lmdb *self, const char *path, uint64_t map_size, unsigned flags)
-{
-    int rc = mdb_env_create(&self->env);
-    if (rc != MDB_SUCCESS)
-        return error_of(rc);
-    mdb_env_set_maxdbs(self->env, 3 + CKV_KV_TABLES);
-    mdb_env_set_maxreaders(self->env, READERS_MAX);
-    if (map_size)
-        mdb_env_set_mapsize(self->env, map_size);
-    rc = mdb_env_open(self->env, path, MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | flags, 0600);
-    if (rc != MDB_SUCCESS) {
-        mdb_env_close(self->env);
-        self->env = NULL;
-    }
-    return error_of(rc);
-}
-
-static int open_file(struct lmdb *self, const char *path, bool no_sync)
-{
-    int rc = CKV_ERROR_MEMORY;
-    if (!self->read_only)
-        return open_env(self, path, self->max_size, no_sync ? MDB_NOSYNC : 0);
-    for (size_t i = 0; rc == CKV_ERROR_MEMORY && i < sizeof(reader_maps) / sizeof(*reader_maps);
-         i++)
-        rc = open_env(self, path, reader_maps[i], MDB_RDONLY);
-    return rc;
-}
-
-static int open_tables(struct lmdb *self, MDB_txn *txn)
-{
-    static const char *const names[CKV_KV_TABLES] = { "state", "outbox", "conflicts", "digests",
-                                                      "members" };
-    unsigned create = self->read_only ? 0 : MDB_CREATE;
-    unsigned index = MDB_INTEGERKEY | MDB_DUPSORT | MDB_DUPFIXED | MDB_INTEGERDUP | create;
-    int rc = mdb_dbi_open(txn, "records", MDB_INTEGERKEY | create, &self->records);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_dbi_open(txn, "by_storage_key", index, &self->by_storage_key);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_dbi_open(txn, "by_client_public_key", index, &self->by_client_public_key);
-    for (int i = 0; rc == MDB_SUCCESS && i < CKV_KV_TABLES; i++) {
-        rc = mdb_dbi_open(txn, names[i], create, &self->tables[i]);
-        if (rc == MDB_NOTFOUND && self->read_only && i >= CKV_KV_DIGESTS) {
-            self->tables[i] = (MDB_dbi)-1; /* a store that no node of this version has opened yet */
-            rc = MDB_SUCCESS;
-        }
-    }
-    return rc == MDB_NOTFOUND ? CKV_ERROR_STORE : error_of(rc);
-}
-
-/*  Reads the row that makes the store ours, or writes it into a new one.  */
-static int open_store(struct lmdb *self, MDB_txn *txn, const struct ckv_kv_options *options)
-{
-    MDB_val key = value_of(store_row, sizeof(store_row) - 1), value;
-    MDB_stat stat;
-    int rc = mdb_get(txn, self->tables[CKV_KV_STATE], &key, &value);
-    if (rc == MDB_SUCCESS) {
-        if (value.mv_size != sizeof(self->store))
-            return CKV_ERROR_STORE;
-        memcpy(&self->store, value.mv_data, sizeof(self->store));
-        memcpy(self->base.index_key, self->store.index_key, CKV_INDEX_KEY_SIZE);
-        return self->store.format == STORE_FORMAT ? CKV_OK : CKV_ERROR_STORE;
-    }
-    if (rc != MDB_NOTFOUND || self->read_only)
-        return rc == MDB_NOTFOUND ? CKV_ERROR_STORE : error_of(rc);
-    rc = mdb_stat(txn, self->records, &stat);
-    if (rc != MDB_SUCCESS || stat.ms_entries)
-        return CKV_ERROR_STORE;
-    self->store.format = STORE_FORMAT;
-    memcpy(self->base.index_key, options->index_key, CKV_INDEX_KEY_SIZE);
-    memcpy(self->store.index_key, options->index_key, CKV_INDEX_KEY_SIZE);
-    randombytes_buf(self->store.id, sizeof(self->store.id));
-    value = value_of(&self->store, sizeof(self->store));
-    return error_of(mdb_put(txn, self->tables[CKV_KV_STATE], &key, &value, 0));
-}
-
-static int open_contents(struct lmdb *self, const struct ckv_kv_options *options)
-{
-    MDB_txn *txn;
-    int rc = error_of(mdb_txn_begin(self->env, NULL, self->read_only ? MDB_RDONLY : 0, &txn));
-    if (rc != CKV_OK)
-        return rc;
-    rc = open_tables(self, txn);
-    if (rc == CKV_OK)
-        rc = open_store(self, txn, options);
-    if (rc == CKV_OK)
-        return error_of(mdb_txn_commit(txn));
-    mdb_txn_abort(txn);
-    return rc;
-}
-
-/*  Offers what CURSOR, in the index by storage key, walks over.  */
-static int offer_all(MDB_cursor *cursor, struct ckv_presence_builder *builder)
-{
-    MDB_val hash, position;
-    int rc = mdb_cursor_get(cursor, &hash, &position, MDB_FIRST);
-    while (rc == MDB_SUCCESS &&
-           ckv_presence_offer(builder, position_of(hash), position_of(position)))
-        rc = mdb_cursor_get(cursor, &hash, &position, MDB_NEXT);
-    return rc == MDB_NOTFOUND ? CKV_OK : error_of(rc);
-}
-
-static int walk_index(void *store, struct ckv_presence_builder *builder)
-{
-    struct lmdb *self = store;
-    MDB_txn *txn;
-    MDB_cursor *cursor;
-    int rc = error_of(mdb_txn_begin(self->env, NULL, MDB_RDONLY, &txn));
-    if (rc != CKV_OK)
-        return rc;
-    rc = error_of(mdb_cursor_open(txn, self->by_storage_key, &cursor));
-    if (rc == CKV_OK) {
-        rc = offer_all(cursor, builder);
-        mdb_cursor_close(cursor);
-    }
-    mdb_txn_abort(txn);
-    return rc;
-}
-
-/*  The id that a filter is bound to: the store's, and this very file's. A copy of the directory has the
-    same store id, and may have been copied while the filter lagged behind.  */
-static int make_filter_id(const struct lmdb *self, uint8_t id[CKV_FILTER_ID_SIZE])
-{
-    struct stat file;
-    int fd;
-    if (mdb_env_get_fd(self->env, &fd) != MDB_SUCCESS || fstat(fd, &file) != 0)
-        return CKV_ERROR_IO;
-    crypto_generichash_state hash;
-    crypto_generichash_init(&hash, NULL, 0, CKV_FILTER_ID_SIZE);
-    crypto_generichash_update(&hash, self->store.id, sizeof(self->store.id));
-    crypto_generichash_update(&hash, (const uint8_t *)&file.st_dev, sizeof(file.st_dev));
-    crypto_generichash_update(&hash, (const uint8_t *)&file.st_ino, sizeof(file.st_ino));
-    crypto_generichash_final(&hash, id, CKV_FILTER_ID_SIZE);
-    return CKV_OK;
-}
-
-static int open_presence(struct lmdb *self, const char *directory)
-{
-    struct ckv_kv_stats stats;
-    uint8_t id[CKV_FILTER_ID_SIZE];
-    char *path = join(directory, filter_name);
-    if (!path)
-        return CKV_ERROR_MEMORY;
-    int rc = make_filter_id(self, id);
-    if (rc == CKV_OK)
-        rc = ckv_presence_new(&self->presence, path, id, self->read_only ? NULL : walk_index, self);
-    free(path);
-    if (rc == CKV_OK && !self->read_only) {
-        rc = self->base.engine->stats(&self->base, &stats);
-        if (rc == CKV_OK)
-            ckv_presence_build(self->presence, stats.records);
-    }
-    return rc;
-}
-
-/*  LMDB leaves the table of readers sparse: on a full disk the first touch of a page of it would kill
-    the reader with SIGBUS. To be called before LMDB opens the file, since closing it here would give
-    back locks that LMDB had taken on it.  */
-static int reserve_lock_file(const char *path)
-{
-    enum {
-        SLOT_SIZE = 64,
-        HEAD_SIZE = 4096
-    }; /* of LMDB: a cache line a reader, less for the head */
-    char *lock_path;
-    if (asprintf(&lock_path, "%s-lock", path) < 0)
-        return CKV_ERROR_MEMORY;
-    int fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    free(lock_path);
-    if (fd < 0)
-        return ckv_system_error(errno);
-    int number = posix_fallocate(fd, 0, READERS_MAX * SLOT_SIZE + HEAD_SIZE);
-    close(fd);
-    return number ? ckv_system_error(number) : CKV_OK;
-}
-
-static int open_all(struct lmdb *self, const struct ckv_kv_options *options)
-{
-    int dead;
-    char *path = join(options->directory, file_name);
-    if (!path)
-        return CKV_ERROR_MEMORY;
-    int rc = self->read_only ? CKV_OK : reserve_lock_file(path);
-    if (rc == CKV_OK)
-        rc = open_file(self, path, options->no_sync);
-    free(path);
-    if (rc == CKV_OK && !self->read_only)
-        rc = error_of(mdb_reader_check(self->env, &dead));
-    if (rc == CKV_OK)
-        rc = open_contents(self, options);
-    if (rc == CKV_OK)
-        rc = open_presence(self, options->directory);
-    return rc;
-}
-
-static int lmdb_open(struct ckv_kv **self_p, const struct ckv_kv_options *options)
-{
-    struct lmdb *self = calloc(1, sizeof(*self));
-    if (!self)
-        return CKV_ERROR_MEMORY;
-    self->base.engine = &ckv_kv_lmdb;
-    self->read_only = options->read_only;
-    self->max_size = options->max_size ? options->max_size : max_size_default;
-    int rc = open_all(self, options);
-    if (rc == CKV_OK)
-        *self_p = &self->base;
-    else
-        lmdb_close(&self->base);
-    return rc;
-}
-
-static int lmdb_stats(struct ckv_kv *kv, struct ckv_kv_stats *stats)
-{
-    struct lmdb *self = lmdb_of(kv);
-    MDB_txn *txn;
-    MDB_stat records, conflicts, outbox;
-    MDB_envinfo info;
-    int rc = mdb_txn_begin(self->env, NULL, MDB_RDONLY, &txn);
-    if (rc != MDB_SUCCESS)
-        return error_of(rc);
-    rc = mdb_stat(txn, self->records, &records);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_stat(txn, self->tables[CKV_KV_CONFLICTS], &conflicts);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_stat(txn, self->tables[CKV_KV_OUTBOX], &outbox);
-    if (rc == MDB_SUCCESS)
-        rc = mdb_env_info(self->env, &info);
-    mdb_txn_abort(txn);
-    if (rc != MDB_SUCCESS)
-        return error_of(rc);
-
-    *stats = (struct ckv_kv_stats){
-        .engine = self->base.engine->name,
-        .records = records.ms_entries,
-        .conflicts = conflicts.ms_entries,
-        .outbox = outbox.ms_entries,
-        .bytes = (uint64_t)(info.me_last_pgno + 1) * records.ms_psize,
-        .max_size = info.me_mapsize,
-        .filter_ready = self->presence && ckv_presence_ready(self->presence),
-    };
-    return CKV_OK;
-}
-
 /*  ---- transactions ----  */
 
 static int find_last(struct txn *self)
 {
-    struct lmdb *lmdb = lmdb_of(self->base.kv);
+    struct ckv_lmdb *lmdb = ckv_lmdb_of(self->base.kv);
     MDB_cursor *cursor;
     MDB_val key, value;
     int rc = mdb_cursor_open(self->mdb, lmdb->records, &cursor);
     if (rc != MDB_SUCCESS)
-        return error_of(rc);
+        return ckv_lmdb_error(rc);
     rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
-    self->last = rc == MDB_SUCCESS ? position_of(key) : 0;
+    self->last = rc == MDB_SUCCESS ? ckv_lmdb_position(key) : 0;
     mdb_cursor_close(cursor);
-    return rc == MDB_NOTFOUND ? CKV_OK : error_of(rc);
+    return rc == MDB_NOTFOUND ? CKV_OK : ckv_lmdb_error(rc);
 }
 
 /*  New records are refused a little before the store is full: so changes of those that are there, which
     revocations are, find the pages that LMDB needs to put in the place of old ones.  */
-static bool has_room(const struct lmdb *self)
+static bool has_room(const struct ckv_lmdb *self)
 {
     enum { PART = 8, MOST = 16 << 20 };
     uint64_t reserve = self->max_size / PART < MOST ? self->max_size / PART : MOST;
@@ -428,10 +82,10 @@ static bool has_room(const struct lmdb *self)
 }
 
 /*  At the begin of a write transaction, when none has changes.  */
-static void grow_filter(struct lmdb *self)
+static void grow_filter(struct ckv_lmdb *self)
 {
     struct ckv_kv_stats stats = { .records = 0 };
-    if (ckv_presence_crowded(self->presence) && lmdb_stats(&self->base, &stats) == CKV_OK)
+    if (ckv_presence_crowded(self->presence) && ckv_lmdb_stats(&self->base, &stats) == CKV_OK)
         ckv_presence_build(self->presence, stats.records);
 }
 
@@ -447,7 +101,7 @@ static int place_walk(struct txn *self, struct walk *walk, MDB_dbi index)
         return CKV_OK;
     walk->snapshot = self->snapshot;
     walk->given = 0;
-    return error_of(rc);
+    return ckv_lmdb_error(rc);
 }
 
 static void end_walk(struct walk *walk)
@@ -460,7 +114,7 @@ static void end_walk(struct walk *walk)
 /*  Opens both cursors, so that no lookup needs to. On an error the transaction is gone.  */
 static int place_walks(struct txn *self)
 {
-    struct lmdb *lmdb = lmdb_of(self->base.kv);
+    struct ckv_lmdb *lmdb = ckv_lmdb_of(self->base.kv);
     int rc = place_walk(self, &self->by_storage_key, lmdb->by_storage_key);
     if (rc == CKV_OK)
         rc = place_walk(self, &self->by_client_public_key, lmdb->by_client_public_key);
@@ -474,7 +128,7 @@ static int place_walks(struct txn *self)
 
 /*  Now and then, and when all slots seem taken, the slots of readers that died are freed: a snapshot
     that nobody reads any more keeps old pages from being used again.  */
-static int begin_mdb(struct lmdb *self, bool writes, MDB_txn **mdb)
+static int begin_mdb(struct ckv_lmdb *self, bool writes, MDB_txn **mdb)
 {
     enum { CHECK_EVERY = 256 };
     int dead;
@@ -483,12 +137,12 @@ static int begin_mdb(struct lmdb *self, bool writes, MDB_txn **mdb)
     int rc = mdb_txn_begin(self->env, NULL, writes ? 0 : MDB_RDONLY, mdb);
     if (rc == MDB_READERS_FULL && mdb_reader_check(self->env, &dead) == MDB_SUCCESS && dead)
         rc = mdb_txn_begin(self->env, NULL, MDB_RDONLY, mdb);
-    return error_of(rc);
+    return ckv_lmdb_error(rc);
 }
 
 static int lmdb_begin(struct ckv_kv *kv, enum ckv_kv_mode mode, struct ckv_kv_txn **txn_p)
 {
-    struct lmdb *lmdb = lmdb_of(kv);
+    struct ckv_lmdb *lmdb = ckv_lmdb_of(kv);
     bool writes = mode == CKV_KV_WRITE;
     if (writes && lmdb->read_only)
         return CKV_ERROR_READ_ONLY;
@@ -526,14 +180,14 @@ static int lmdb_renew(struct ckv_kv_txn *txn)
     /*  What a commit of this snapshot entered in the filter must be seen by the probes that follow;
         LMDB reads the number of the snapshot with a plain load.  */
     atomic_thread_fence(memory_order_acquire);
-    return error_of(rc);
+    return ckv_lmdb_error(rc);
 }
 
 /*  Keeping the snapshot also saves finding the databases in it, as LMDB does after a renewal.  */
 static bool lmdb_is_newest(struct ckv_kv_txn *txn)
 {
     MDB_envinfo info;
-    mdb_env_info(lmdb_of(txn->kv)->env, &info);
+    mdb_env_info(ckv_lmdb_of(txn->kv)->env, &info);
     bool newest = info.me_last_txnid == mdb_txn_id(txn_of(txn)->mdb);
     atomic_thread_fence(memory_order_acquire);
     return newest;
@@ -546,7 +200,7 @@ static int lmdb_commits(struct ckv_kv_txn *txn, uint64_t *number)
 }
 
 /*  LMDB calls it EIO when a write was cut short, which is what a disk that fills up does first.  */
-static bool is_disk_full(const struct lmdb *self)
+static bool is_disk_full(const struct ckv_lmdb *self)
 {
     enum { SPARE = 1048576 };
     struct statvfs disk;
@@ -558,10 +212,10 @@ static bool is_disk_full(const struct lmdb *self)
 static int lmdb_commit(struct ckv_kv_txn *txn)
 {
     int rc = mdb_txn_commit(txn_of(txn)->mdb);
-    if (rc == EIO && is_disk_full(lmdb_of(txn->kv)))
+    if (rc == EIO && is_disk_full(ckv_lmdb_of(txn->kv)))
         rc = ENOSPC;
     free(txn);
-    return error_of(rc);
+    return ckv_lmdb_error(rc);
 }
 
 static void lmdb_abort(struct ckv_kv_txn *txn)
@@ -574,21 +228,21 @@ static void lmdb_abort(struct ckv_kv_txn *txn)
 
 /*  ---- records ----  */
 
-static int get_at(const struct lmdb *lmdb, MDB_txn *mdb, uint64_t position,
+static int get_at(const struct ckv_lmdb *lmdb, MDB_txn *mdb, uint64_t position,
                   struct ckv_octets *record)
 {
-    MDB_val key = value_of(&position, sizeof(position)), value = { 0, NULL };
+    MDB_val key = ckv_lmdb_value(&position, sizeof(position)), value = { 0, NULL };
     int rc = mdb_get(mdb, lmdb->records, &key, &value);
     if (rc != MDB_SUCCESS)
-        return error_of(rc);
-    *record = octets_of(value);
+        return ckv_lmdb_error(rc);
+    *record = ckv_lmdb_octets(value);
     return record->size < CKV_RECORD_MIN ? CKV_ERROR_DAMAGED : CKV_OK;
 }
 
 static bool has_storage_key(struct ckv_octets record, struct ckv_octets storage_key)
 {
     const struct ckv_record *header = (const struct ckv_record *)record.data;
-    return header->storage_key_size == storage_key.size && /* NOLINT: see error_of */
+    return header->storage_key_size == storage_key.size && /* NOLINT: see ckv_lmdb_error */
            memcmp(header->storage_key, storage_key.data, storage_key.size) == 0;
 }
 
@@ -599,7 +253,7 @@ static bool has_client_public_key(struct ckv_octets record, const uint8_t *clien
 }
 
 /*  Tries the positions that the filter named. NOT_FOUND is final only if the filter was sure.  */
-static int get_filtered(const struct lmdb *lmdb, MDB_txn *mdb, struct ckv_octets storage_key,
+static int get_filtered(const struct ckv_lmdb *lmdb, MDB_txn *mdb, struct ckv_octets storage_key,
                         uint64_t hash, struct ckv_octets *record, bool *sure)
 {
     uint64_t positions[CKV_FILTER_WIDTH];
@@ -620,25 +274,26 @@ static int get_indexed(struct txn *self, MDB_dbi index, uint64_t hash, unsigned 
                        bool (*matches)(struct ckv_octets record, const void *wanted),
                        const void *wanted, struct ckv_octets *record, uint64_t *position)
 {
-    const struct lmdb *lmdb = lmdb_of(self->base.kv);
+    const struct ckv_lmdb *lmdb = ckv_lmdb_of(self->base.kv);
     struct walk *walk =
         index == lmdb->by_storage_key ? &self->by_storage_key : &self->by_client_public_key;
-    MDB_val key = value_of(&hash, sizeof(hash)), value = { 0, NULL };
+    MDB_val key = ckv_lmdb_value(&hash, sizeof(hash)), value = { 0, NULL };
     int rc = place_walk(self, walk, index);
     if (rc != CKV_OK)
         return rc;
     bool goes_on = nth && walk->given == nth && walk->hash == hash;
     unsigned matched = goes_on ? nth : 0;
-    rc = error_of(mdb_cursor_get(walk->cursor, &key, &value, goes_on ? MDB_NEXT_DUP : MDB_SET));
+    rc = ckv_lmdb_error(
+        mdb_cursor_get(walk->cursor, &key, &value, goes_on ? MDB_NEXT_DUP : MDB_SET));
     walk->given = 0;
     while (rc == CKV_OK) {
-        *position = position_of(value);
+        *position = ckv_lmdb_position(value);
         rc = get_at(lmdb, self->mdb, *position, record);
         if (rc == CKV_ERROR_NOT_FOUND)
             rc = CKV_ERROR_STORE; /* an index that points nowhere */
         if (rc != CKV_OK || (matches(*record, wanted) && matched++ == nth))
             break;
-        rc = error_of(mdb_cursor_get(walk->cursor, &key, &value, MDB_NEXT_DUP));
+        rc = ckv_lmdb_error(mdb_cursor_get(walk->cursor, &key, &value, MDB_NEXT_DUP));
     }
     if (rc == CKV_OK) {
         walk->hash = hash;
@@ -663,7 +318,7 @@ static int lmdb_get(struct ckv_kv_txn *txn, struct ckv_octets storage_key,
                     struct ckv_octets *record)
 {
     struct txn *self = txn_of(txn);
-    struct lmdb *lmdb = lmdb_of(txn->kv);
+    struct ckv_lmdb *lmdb = ckv_lmdb_of(txn->kv);
     uint64_t hash = hash_of(lmdb, storage_key), position;
     bool sure;
     int rc = get_filtered(lmdb, self->mdb, storage_key, hash, record, &sure);
@@ -676,7 +331,7 @@ static int lmdb_get(struct ckv_kv_txn *txn, struct ckv_octets storage_key,
 static int lmdb_find(struct ckv_kv_txn *txn, const uint8_t client_public_key[32], unsigned nth,
                      struct ckv_octets *record)
 {
-    struct lmdb *lmdb = lmdb_of(txn->kv);
+    struct ckv_lmdb *lmdb = ckv_lmdb_of(txn->kv);
     uint64_t hash = hash_of(lmdb, ckv_octets(client_public_key, 32)), position;
     return get_indexed(txn_of(txn), lmdb->by_client_public_key, hash, nth,
                        matches_client_public_key, client_public_key, record, &position);
@@ -689,24 +344,24 @@ static int row_after(MDB_txn *mdb, MDB_dbi dbi, struct ckv_octets key, MDB_val *
     MDB_cursor *cursor;
     int rc = mdb_cursor_open(mdb, dbi, &cursor);
     if (rc != MDB_SUCCESS)
-        return error_of(rc);
-    *row_key = value_of(key.data, key.size);
+        return ckv_lmdb_error(rc);
+    *row_key = ckv_lmdb_value(key.data, key.size);
     rc = mdb_cursor_get(cursor, row_key, row_value, key.size ? MDB_SET_RANGE : MDB_FIRST);
-    if (rc == MDB_SUCCESS && key.size && ckv_octets_equal(octets_of(*row_key), key))
+    if (rc == MDB_SUCCESS && key.size && ckv_octets_equal(ckv_lmdb_octets(*row_key), key))
         rc = mdb_cursor_get(cursor, row_key, row_value, MDB_NEXT);
     mdb_cursor_close(cursor);
-    return error_of(rc);
+    return ckv_lmdb_error(rc);
 }
 
 static int lmdb_next(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_octets *record)
 {
     MDB_val key = { 0, NULL }, value = key;
-    int rc = row_after(txn_of(txn)->mdb, lmdb_of(txn->kv)->records,
+    int rc = row_after(txn_of(txn)->mdb, ckv_lmdb_of(txn->kv)->records,
                        ckv_octets(position, sizeof(*position)), &key, &value);
     if (rc != CKV_OK)
         return rc;
-    *position = position_of(key);
-    *record = octets_of(value);
+    *position = ckv_lmdb_position(key);
+    *record = ckv_lmdb_octets(value);
     return CKV_OK;
 }
 
@@ -714,26 +369,26 @@ static int lmdb_next(struct ckv_kv_txn *txn, uint64_t *position, struct ckv_octe
 static int lmdb_walk_range(struct ckv_kv_txn *txn, uint64_t first, uint64_t last,
                            ckv_kv_visit *visit, void *argument, unsigned range)
 {
-    const struct lmdb *lmdb = lmdb_of(txn->kv);
+    const struct ckv_lmdb *lmdb = ckv_lmdb_of(txn->kv);
     MDB_txn *mdb = txn_of(txn)->mdb;
     MDB_cursor *cursor;
-    MDB_val hash = value_of(&first, sizeof(first)), position = { 0, NULL };
+    MDB_val hash = ckv_lmdb_value(&first, sizeof(first)), position = { 0, NULL };
     struct ckv_octets record = { NULL, 0 };
     struct ckv_certificate certificate;
-    int rc = error_of(mdb_cursor_open(mdb, lmdb->by_storage_key, &cursor));
+    int rc = ckv_lmdb_error(mdb_cursor_open(mdb, lmdb->by_storage_key, &cursor));
     if (rc != CKV_OK)
         return rc;
-    int more = error_of(mdb_cursor_get(cursor, &hash, &position, MDB_SET_RANGE));
-    while (rc == CKV_OK && more == CKV_OK && position_of(hash) <= last) {
-        int found = get_at(lmdb, mdb, position_of(position), &record);
+    int more = ckv_lmdb_error(mdb_cursor_get(cursor, &hash, &position, MDB_SET_RANGE));
+    while (rc == CKV_OK && more == CKV_OK && ckv_lmdb_position(hash) <= last) {
+        int found = get_at(lmdb, mdb, ckv_lmdb_position(position), &record);
         if (found == CKV_OK &&
             ckv_certificate_parse(&certificate, record.data, record.size) == CKV_OK &&
-            hash_of(lmdb, certificate.storage_key) == position_of(hash))
+            hash_of(lmdb, certificate.storage_key) == ckv_lmdb_position(hash))
             rc = visit(argument, range, &certificate);
         else if (found != CKV_OK && found != CKV_ERROR_DAMAGED)
             rc = found == CKV_ERROR_NOT_FOUND ? CKV_ERROR_STORE : found;
         if (rc == CKV_OK)
-            more = error_of(mdb_cursor_get(cursor, &hash, &position, MDB_NEXT));
+            more = ckv_lmdb_error(mdb_cursor_get(cursor, &hash, &position, MDB_NEXT));
     }
     mdb_cursor_close(cursor);
     return rc == CKV_OK && more != CKV_ERROR_NOT_FOUND ? more : rc;
@@ -742,31 +397,36 @@ static int lmdb_walk_range(struct ckv_kv_txn *txn, uint64_t first, uint64_t last
 static int index_client_public_key(struct txn *self, const uint8_t *client_public_key,
                                    uint64_t position, bool present)
 {
-    struct lmdb *lmdb = lmdb_of(self->base.kv);
+    struct ckv_lmdb *lmdb = ckv_lmdb_of(self->base.kv);
     uint64_t hash = hash_of(lmdb, ckv_octets(client_public_key, 32));
-    MDB_val key = value_of(&hash, sizeof(hash)), value = value_of(&position, sizeof(position));
+    MDB_val key = ckv_lmdb_value(&hash, sizeof(hash)),
+            value = ckv_lmdb_value(&position, sizeof(position));
     if (present)
-        return error_of(mdb_put(self->mdb, lmdb->by_client_public_key, &key, &value, 0));
+        return ckv_lmdb_error(mdb_put(self->mdb, lmdb->by_client_public_key, &key, &value, 0));
     int rc = mdb_del(self->mdb, lmdb->by_client_public_key, &key, &value);
-    return rc == MDB_NOTFOUND ? CKV_OK : error_of(rc); /* a damaged record may name another key */
+    return rc == MDB_NOTFOUND ? CKV_OK
+                              : ckv_lmdb_error(rc); /* a damaged record may name another key */
 }
 
 static int put_record(struct txn *self, uint64_t position, struct ckv_octets record, unsigned flags)
 {
-    MDB_val key = value_of(&position, sizeof(position)), value = value_of(record.data, record.size);
-    return error_of(mdb_put(self->mdb, lmdb_of(self->base.kv)->records, &key, &value, flags));
+    MDB_val key = ckv_lmdb_value(&position, sizeof(position)),
+            value = ckv_lmdb_value(record.data, record.size);
+    return ckv_lmdb_error(
+        mdb_put(self->mdb, ckv_lmdb_of(self->base.kv)->records, &key, &value, flags));
 }
 
 static int put_new(struct txn *self, const struct ckv_certificate *certificate)
 {
-    struct lmdb *lmdb = lmdb_of(self->base.kv);
+    struct ckv_lmdb *lmdb = ckv_lmdb_of(self->base.kv);
     uint64_t hash = hash_of(lmdb, certificate->storage_key), position = self->last + 1;
-    MDB_val key = value_of(&hash, sizeof(hash)), value = value_of(&position, sizeof(position));
+    MDB_val key = ckv_lmdb_value(&hash, sizeof(hash)),
+            value = ckv_lmdb_value(&position, sizeof(position));
     if (position > CKV_FILTER_POSITION_MAX || !self->has_room)
         return CKV_ERROR_STORE_FULL;
     int rc = put_record(self, position, certificate->record, MDB_APPEND);
     if (rc == CKV_OK)
-        rc = error_of(mdb_put(self->mdb, lmdb->by_storage_key, &key, &value, 0));
+        rc = ckv_lmdb_error(mdb_put(self->mdb, lmdb->by_storage_key, &key, &value, 0));
     if (rc == CKV_OK)
         rc = index_client_public_key(self, certificate->client_public_key, position, true);
     if (rc == CKV_OK) {
@@ -783,7 +443,7 @@ static int put_again(struct txn *self, const struct ckv_certificate *certificate
     uint8_t old_key[32]; /* OLD lies in a page that the first change may move */
     memcpy(old_key, old->client_public_key, sizeof(old_key));
     bool moves = memcmp(old_key, certificate->client_public_key, sizeof(old_key)) != 0;
-    struct lmdb *lmdb = lmdb_of(self->base.kv);
+    struct ckv_lmdb *lmdb = ckv_lmdb_of(self->base.kv);
     struct ckv_octets record = { NULL, 0 };
     int rc = get_indexed(self, lmdb->by_storage_key, hash_of(lmdb, certificate->storage_key), 0,
                          matches_storage_key, &certificate->storage_key, &record, &position);
@@ -807,46 +467,48 @@ static int lmdb_put(struct ckv_kv_txn *txn, const struct ckv_certificate *certif
 static int lmdb_table_get(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key,
                           struct ckv_octets *value)
 {
-    MDB_val name = value_of(key.data, key.size), found;
-    int rc = mdb_get(txn_of(txn)->mdb, lmdb_of(txn->kv)->tables[table], &name, &found);
+    MDB_val name = ckv_lmdb_value(key.data, key.size), found;
+    int rc = mdb_get(txn_of(txn)->mdb, ckv_lmdb_of(txn->kv)->tables[table], &name, &found);
     if (rc == MDB_SUCCESS)
-        *value = octets_of(found);
-    return error_of(rc);
+        *value = ckv_lmdb_octets(found);
+    return ckv_lmdb_error(rc);
 }
 
 static int lmdb_table_put(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key,
                           struct ckv_octets value)
 {
-    MDB_val name = value_of(key.data, key.size), content = value_of(value.data, value.size);
-    return error_of(mdb_put(txn_of(txn)->mdb, lmdb_of(txn->kv)->tables[table], &name, &content, 0));
+    MDB_val name = ckv_lmdb_value(key.data, key.size),
+            content = ckv_lmdb_value(value.data, value.size);
+    return ckv_lmdb_error(
+        mdb_put(txn_of(txn)->mdb, ckv_lmdb_of(txn->kv)->tables[table], &name, &content, 0));
 }
 
 static int lmdb_table_del(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets key)
 {
-    MDB_val name = value_of(key.data, key.size);
-    int rc = mdb_del(txn_of(txn)->mdb, lmdb_of(txn->kv)->tables[table], &name, NULL);
-    return rc == MDB_NOTFOUND ? CKV_OK : error_of(rc);
+    MDB_val name = ckv_lmdb_value(key.data, key.size);
+    int rc = mdb_del(txn_of(txn)->mdb, ckv_lmdb_of(txn->kv)->tables[table], &name, NULL);
+    return rc == MDB_NOTFOUND ? CKV_OK : ckv_lmdb_error(rc);
 }
 
 static int lmdb_table_next(struct ckv_kv_txn *txn, enum ckv_kv_table table, struct ckv_octets *key,
                            struct ckv_octets *value)
 {
     MDB_val row_key, row_value;
-    int rc =
-        row_after(txn_of(txn)->mdb, lmdb_of(txn->kv)->tables[table], *key, &row_key, &row_value);
+    int rc = row_after(txn_of(txn)->mdb, ckv_lmdb_of(txn->kv)->tables[table], *key, &row_key,
+                       &row_value);
     if (rc != CKV_OK)
         return rc;
-    *key = octets_of(row_key);
-    *value = octets_of(row_value);
+    *key = ckv_lmdb_octets(row_key);
+    *value = ckv_lmdb_octets(row_value);
     return CKV_OK;
 }
 
 const struct ckv_kv_engine ckv_kv_lmdb = {
     .name = "lmdb",
     .copies_pages = true,
-    .open = lmdb_open,
-    .close = lmdb_close,
-    .stats = lmdb_stats,
+    .open = ckv_lmdb_open,
+    .close = ckv_lmdb_close,
+    .stats = ckv_lmdb_stats,
     .begin = lmdb_begin,
     .reset = lmdb_reset,
     .renew = lmdb_renew,
