@@ -390,7 +390,7 @@ static const struct ckv_stream_events inner_events = {
 static int open_inner(struct ckv_client *self, int fd, bool connecting)
 {
     struct ckv_stream *inner = &self->relay.inner;
-    int rc = ckv_stream_open(inner, &self->loop->uv, self->loop->room, fd, connecting,
+    int rc = ckv_stream_open(inner, &self->loop->poller, self->loop->room, fd, connecting,
                              &inner_events, self, CKV_RELAY_INNER_HANDSHAKE_MAX);
     if (rc != CKV_OK)
         return rc;
@@ -563,6 +563,7 @@ static int open_shared(struct ckv_loop *loop)
         .backend = &loop->backend,
         .reach_ms = loop->options->handshake_ms,
         .uv = &loop->uv,
+        .poller = &loop->poller,
         .room = loop->room,
         .max_message = loop->options->max_message,
         .loop = loop->number,
@@ -585,7 +586,7 @@ int ckv_clients_open(struct ckv_loop *loop)
 
 static int open_outer(struct ckv_client *self, int fd)
 {
-    return ckv_stream_open(&self->relay.outer, &self->loop->uv, self->loop->room, fd, false,
+    return ckv_stream_open(&self->relay.outer, &self->loop->poller, self->loop->room, fd, false,
                            &outer_events, self, 0); /* nothing is due before it is ready */
 }
 

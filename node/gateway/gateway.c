@@ -107,7 +107,9 @@ static int open_loop(struct ckv_loop *self, struct ckv_endpoint *endpoint, int l
     uv_async_init(&self->uv, &self->stop, on_stop);
     self->tick.data = self->stop.data = self;
     uv_timer_start(&self->tick, on_tick, CKV_TICK_MS, CKV_TICK_MS);
-    rc = ckv_clients_open(self);
+    rc = ckv_poller_open(&self->poller, &self->uv);
+    if (rc == CKV_OK)
+        rc = ckv_clients_open(self);
     return rc == CKV_OK ? ckv_door_open(self) : rc;
 }
 
@@ -129,6 +131,7 @@ static void close_loop(struct ckv_loop *self)
     }
     if (self->owns_listener)
         close(self->listener);
+    ckv_poller_close(&self->poller);
     uv_walk(&self->uv, close_handle, NULL);
     uv_run(&self->uv, UV_RUN_DEFAULT);
     uv_loop_close(&self->uv);

@@ -63,6 +63,7 @@ struct ckv_loop {
     uint8_t cookie_key;                                /* the current one */
     uint64_t cookie_key_made;
 
+    struct ckv_poller poller; /* of the streams of its clients */
     struct ckv_host backend;
     struct ckv_stream_room *room;
     struct ckv_client_list timed;    /* those with a deadline: they reach for the backend, or end */

@@ -489,8 +489,8 @@ static int put_greeting(struct ckv_stream *stream)
 
 int ckv_shared_open(struct ckv_shared *self, int fd, bool connecting)
 {
-    int rc = ckv_stream_open(&self->stream, self->options.uv, self->options.room, fd, connecting,
-                             &events, self, CKV_RELAY_INNER_HANDSHAKE_MAX);
+    int rc = ckv_stream_open(&self->stream, self->options.poller, self->options.room, fd,
+                             connecting, &events, self, CKV_RELAY_INNER_HANDSHAKE_MAX);
     if (rc != CKV_OK)
         return rc;
     self->is_closing = true; /* until its callback closed */

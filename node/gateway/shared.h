@@ -58,6 +58,7 @@ struct ckv_shared_events {
 struct ckv_shared_options {
     struct ckv_host *backend; /* of the loop */
     uv_loop_t *uv;
+    struct ckv_poller *poller;
     struct ckv_stream_room *room;
     uint64_t reach_ms;  /* until another address is tried */
     size_t max_message; /* octets of a client's message, of a part from the backend */

@@ -1,10 +1,10 @@
 #include "node/relay/stream.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 enum {
     IN_FIRST = 1024,       /* octets set aside for a frame that is not whole, at first */
@@ -12,31 +12,33 @@ enum {
     LONG_BIT_OF_FLAGS = 2, /* the bit of a frame's first octet that says which header it has */
 };
 
-static void on_poll(uv_poll_t *poll, int status, int events);
+static void on_happened(struct ckv_watch *watch, uint32_t events);
 
 /* ---- opening and closing ---- */
 
-int ckv_stream_open(struct ckv_stream *self, uv_loop_t *loop, struct ckv_stream_room *room, int fd,
-                    bool connecting, const struct ckv_stream_events *events, void *argument,
-                    size_t frame_max)
+static struct ckv_stream *stream_of(struct ckv_watch *watch)
+{
+    return (struct ckv_stream *)((char *)watch - offsetof(struct ckv_stream, watch));
+}
+
+static void on_closed(struct ckv_watch *watch)
+{
+    struct ckv_stream *self = stream_of(watch);
+    self->events->closed(self->argument);
+}
+
+int ckv_stream_open(struct ckv_stream *self, struct ckv_poller *poller,
+                    struct ckv_stream_room *room, int fd, bool connecting,
+                    const struct ckv_stream_events *events, void *argument, size_t frame_max)
 {
     *self = (struct ckv_stream){ .room = room,
                                  .events = events,
                                  .argument = argument,
                                  .frame_max = frame_max,
-                                 .fd = fd,
                                  .connecting = connecting };
-    if (uv_poll_init(loop, &self->poll, fd) != 0)
-        return CKV_ERROR_MEMORY;
-    self->poll.data = self;
-    self->is_open = true;
-    return CKV_OK;
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    struct ckv_stream *self = handle->data;
-    self->events->closed(self->argument);
+    int rc = ckv_watch_open(&self->watch, poller, fd, on_happened, on_closed);
+    self->is_open = rc == CKV_OK;
+    return rc;
 }
 
 static void drop_out(struct ckv_stream *self)
@@ -67,9 +69,7 @@ void ckv_stream_close(struct ckv_stream *self)
     self->pair = NULL;
     drop_in(self);
     drop_out(self);
-    uv_close((uv_handle_t *)&self->poll, on_closed);
-    close(self->fd);
-    self->fd = -1;
+    ckv_watch_close(&self->watch);
 }
 
 void ckv_stream_bound(struct ckv_stream *self, size_t frame_max)
@@ -86,21 +86,15 @@ void ckv_stream_expect_greeting(struct ckv_stream *self)
 
 static void poll_for_what_is_due(struct ckv_stream *self)
 {
-    int events = 0;
+    uint32_t events = 0;
     bool paused = self->pair && ckv_stream_is_blocked(self->pair);
     if (!self->is_open)
         return;
     if (!self->connecting && self->reading && !paused)
-        events |= UV_READABLE;
+        events |= EPOLLIN;
     if (self->connecting || ckv_stream_is_blocked(self))
-        events |= UV_WRITABLE;
-    if (events == self->polled)
-        return;
-    self->polled = events;
-    if (events)
-        uv_poll_start(&self->poll, events, on_poll);
-    else
-        uv_poll_stop(&self->poll);
+        events |= EPOLLOUT;
+    ckv_watch_ask(&self->watch, events);
 }
 
 /*  What one of a pair does may be what the other waits for.  */
@@ -131,7 +125,7 @@ static size_t write_some(struct ckv_stream *self, const uint8_t *octets, size_t 
 {
     size_t written = 0;
     while (!self->deaf && written < size) {
-        ssize_t n = send(self->fd, octets + written, size - written, MSG_NOSIGNAL);
+        ssize_t n = send(self->watch.fd, octets + written, size - written, MSG_NOSIGNAL);
         if (n >= 0)
             written += (size_t)n;
         else if (errno == EAGAIN || errno == EWOULDBLOCK)
@@ -146,7 +140,7 @@ static size_t write_some(struct ckv_stream *self, const uint8_t *octets, size_t 
 static int give_up(struct ckv_stream *self)
 {
     self->deaf = true;
-    (void)shutdown(self->fd, SHUT_RDWR);
+    (void)shutdown(self->watch.fd, SHUT_RDWR);
     return CKV_ERROR_MEMORY;
 }
 
@@ -346,7 +340,8 @@ static int read_once(struct ckv_stream *self)
         { missing ? self->in + CKV_STREAM_HEADROOM + self->in_size : NULL, missing },
         { octets, CKV_STREAM_READ_SIZE },
     };
-    ssize_t n = missing ? readv(self->fd, parts, 2) : recv(self->fd, octets, parts[1].iov_len, 0);
+    ssize_t n = missing ? readv(self->watch.fd, parts, 2)
+                        : recv(self->watch.fd, octets, parts[1].iov_len, 0);
     if (n == 0)
         return 1;
     if (n < 0)
@@ -366,7 +361,7 @@ static int check_connected(struct ckv_stream *self)
     int failed = 0;
     socklen_t size = sizeof(failed);
     self->connecting = false;
-    if (getsockopt(self->fd, SOL_SOCKET, SO_ERROR, &failed, &size) != 0 || failed != 0)
+    if (getsockopt(self->watch.fd, SOL_SOCKET, SO_ERROR, &failed, &size) != 0 || failed != 0)
         return CKV_ERROR_NOT_REACHABLE;
     return CKV_OK;
 }
@@ -381,7 +376,7 @@ static int on_writable(struct ckv_stream *self)
     if (ckv_stream_is_blocked(self))
         return CKV_OK;
     if (self->finishing)
-        (void)shutdown(self->fd, SHUT_WR);
+        (void)shutdown(self->watch.fd, SHUT_WR);
     else
         self->events->drained(self->argument);
     return CKV_OK;
@@ -400,19 +395,16 @@ static int on_readable(struct ckv_stream *self)
     return rc;
 }
 
-/*  STATUS is an error when the socket has one, and libuv then polls no more. What came before the error
-    is still there to be read.  */
-static void on_poll(uv_poll_t *poll, int status, int events)
+/*  What came before an error is still there to be read.  */
+static void on_happened(struct ckv_watch *watch, uint32_t events)
 {
-    struct ckv_stream *self = poll->data;
+    struct ckv_stream *self = stream_of(watch);
     int rc = CKV_OK;
-    if (status != 0) {
-        self->polled = 0;
-        events = self->connecting ? UV_WRITABLE : UV_READABLE;
-    }
-    if (events & UV_WRITABLE)
+    if (events & EPOLLERR)
+        events = self->connecting ? EPOLLOUT : EPOLLIN;
+    if (events & EPOLLOUT)
         rc = on_writable(self);
-    if (rc == CKV_OK && self->is_open && (events & UV_READABLE) && !self->connecting)
+    if (rc == CKV_OK && self->is_open && (events & EPOLLIN) && !self->connecting)
         rc = on_readable(self);
     if (!self->is_open)
         return;
@@ -433,6 +425,6 @@ void ckv_stream_finish(struct ckv_stream *self)
     self->finishing = true;
     drop_in(self);
     if (!ckv_stream_is_blocked(self))
-        (void)shutdown(self->fd, SHUT_WR);
+        (void)shutdown(self->watch.fd, SHUT_WR);
     ckv_stream_read(self, true);
 }

@@ -13,14 +13,15 @@
     frame that is not whole yet is set aside, in a buffer that grows with what has come, not with
     what the frame's header claims.
 
-    The socket is a plain descriptor under uv_poll_t: tcp and ipc are the same here, and a
-    connection that was accepted elsewhere becomes a stream by ckv_stream_open.
+    The socket is a plain descriptor, watched by the loop's poller (node/relay/poller.h): tcp and ipc
+    are the same here, and a connection that was accepted elsewhere becomes a stream by
+    ckv_stream_open.
 */
 #ifndef CKV_STREAM_H
 #define CKV_STREAM_H
 
 #include "core/zmtp.h"
-#include <uv.h>
+#include "node/relay/poller.h"
 
 enum {
     CKV_STREAM_HEADROOM = 48,       /* octets in front of a frame's body that may be written */
@@ -60,7 +61,7 @@ struct ckv_stream_events {
 
 /*  Zeros are a closed stream. Inside, do not touch.  */
 struct ckv_stream {
-    uv_poll_t poll;
+    struct ckv_watch watch;
     struct ckv_stream_room *room;
     const struct ckv_stream_events *events;
     void *argument;
@@ -70,8 +71,6 @@ struct ckv_stream {
     uint8_t *out; /* what the socket has not taken yet; or NULL */
     size_t out_at, out_size;
     size_t frame_max;
-    int fd;
-    int polled; /* events that are asked for */
     bool is_open, connecting, awaits_greeting, reading, finishing;
     bool deaf; /* the peer takes no more; what it sent before that is still there to be read */
 };
@@ -79,9 +78,9 @@ struct ckv_stream {
 /*  Takes over FD, connected or, with CONNECTING, about to be. Frames of more than FRAME_MAX octets end
     the stream. Nothing is read before ckv_stream_read. Returns CKV_ERROR_MEMORY; then FD stays the
     caller's.  */
-int ckv_stream_open(struct ckv_stream *self, uv_loop_t *loop, struct ckv_stream_room *room, int fd,
-                    bool connecting, const struct ckv_stream_events *events, void *argument,
-                    size_t frame_max);
+int ckv_stream_open(struct ckv_stream *self, struct ckv_poller *poller,
+                    struct ckv_stream_room *room, int fd, bool connecting,
+                    const struct ckv_stream_events *events, void *argument, size_t frame_max);
 
 /*  Frames that come from now on have at most FRAME_MAX octets instead; from a callback, too, for those
     behind its frame.  */

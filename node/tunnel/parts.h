@@ -15,6 +15,7 @@ struct ckv_tunnel {
     uv_loop_t uv;
     uv_poll_t door; /* of the listening socket */
     uv_timer_t tick;
+    struct ckv_poller poller; /* of the passages' streams */
     uv_signal_t signals[2];
     struct ckv_stream_room *room;
     struct ckv_passage *first; /* all passages */

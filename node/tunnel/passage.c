@@ -230,7 +230,7 @@ static const struct ckv_stream_events outer_events = {
 static int open_outer(struct ckv_passage *self, int fd, bool connecting)
 {
     struct ckv_stream *outer = &self->relay.outer;
-    int rc = ckv_stream_open(outer, &self->tunnel->uv, self->tunnel->room, fd, connecting,
+    int rc = ckv_stream_open(outer, &self->tunnel->poller, self->tunnel->room, fd, connecting,
                              &outer_events, self, CKV_CURVE_WELCOME_BOUND);
     if (rc != CKV_OK)
         return rc;
@@ -332,8 +332,8 @@ static int open_inner(struct ckv_passage *self, int fd)
 {
     struct ckv_stream *inner = &self->relay.inner;
     struct ckv_zmtp_greeting_octets greeting;
-    int rc = ckv_stream_open(inner, &self->tunnel->uv, self->tunnel->room, fd, false, &inner_events,
-                             self, CKV_RELAY_INNER_HANDSHAKE_MAX);
+    int rc = ckv_stream_open(inner, &self->tunnel->poller, self->tunnel->room, fd, false,
+                             &inner_events, self, CKV_RELAY_INNER_HANDSHAKE_MAX);
     if (rc != CKV_OK)
         return rc;
     self->streams++;

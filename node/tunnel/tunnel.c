@@ -66,6 +66,13 @@ static int listen_for_owner(struct ckv_tunnel *self)
 
 /* ---- its life ---- */
 
+/*  With its last handles the loop ends.  */
+static void end(struct ckv_tunnel *self)
+{
+    uv_close((uv_handle_t *)&self->tick, NULL);
+    ckv_poller_close(&self->poller);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct ckv_tunnel *self = timer->data;
@@ -74,7 +81,7 @@ static void on_tick(uv_timer_t *timer)
     if (!self->is_closing)
         open_door(self);
     else if (!self->first)
-        uv_close((uv_handle_t *)&self->tick, NULL);
+        end(self);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -101,7 +108,8 @@ void ckv_tunnel_close(struct ckv_tunnel *self, int error)
 static int begin(struct ckv_tunnel *self)
 {
     static const int numbers[] = { SIGTERM, SIGINT };
-    if (uv_poll_init(&self->uv, &self->door, self->listener) != 0 ||
+    if (ckv_poller_open(&self->poller, &self->uv) != CKV_OK ||
+        uv_poll_init(&self->uv, &self->door, self->listener) != 0 ||
         uv_timer_init(&self->uv, &self->tick) != 0)
         return CKV_ERROR_MEMORY;
     self->door.data = self->tick.data = self;

@@ -22,6 +22,7 @@ struct client {
 
 struct fixture {
     uv_loop_t loop;
+    struct ckv_poller poller;
     struct ckv_stream_room room;
     struct ckv_shared *shared;
     struct ckv_shared_counts counts;
@@ -137,7 +138,7 @@ static void open_client(struct fixture *self, struct client *client, const struc
     client->relay.session = &client->server.session;
     client->relay.counts = &self->relayed;
     connect_pair(&fd, &client->peer);
-    require(ckv_stream_open(&client->relay.outer, &self->loop, &self->room, fd, false,
+    require(ckv_stream_open(&client->relay.outer, &self->poller, &self->room, fd, false,
                             &client_events, client, CKV_RELAY_OUTER_MAX(MAX_MESSAGE)) == CKV_OK);
     require(ckv_member_new(&client->member, self->shared, &client->relay, ckv_octets_text("key"),
                            client) == CKV_OK);
@@ -151,7 +152,9 @@ static void open_fixture(struct fixture *self)
     if (!pattern.client.session.peer_nonce)
         shake_hands(&pattern);
     require(uv_loop_init(&self->loop) == 0);
+    require(ckv_poller_open(&self->poller, &self->loop) == CKV_OK);
     struct ckv_shared_options options = { .uv = &self->loop,
+                                          .poller = &self->poller,
                                           .room = &self->room,
                                           .reach_ms = 1000,
                                           .max_message = MAX_MESSAGE,
@@ -174,6 +177,7 @@ static void close_fixture(struct fixture *self)
         close(self->clients[i].peer);
     }
     close(self->backend);
+    ckv_poller_close(&self->poller);
     uv_run(&self->loop, UV_RUN_DEFAULT);
     require(uv_loop_close(&self->loop) == 0);
     require(ckv_count_read(&self->counts.joined) == MEMBERS);

@@ -51,6 +51,7 @@ struct side {
 };
 
 static uv_loop_t loop;
+static struct ckv_poller poller;
 static struct ckv_stream_room room;
 static struct side sides[2];
 static uint8_t options;
@@ -338,7 +339,7 @@ static void open_side(struct side *self, struct side *other, bool greets)
     self->has_ended = self->is_closed = self->has_refused = false;
     self->bounds_first = options & BOUNDS_FIRST;
     self->awaits_greeting = greets;
-    require(ckv_stream_open(&self->stream, &loop, &room, fds[0], options & CONNECTING, &events,
+    require(ckv_stream_open(&self->stream, &poller, &room, fds[0], options & CONNECTING, &events,
                             self, self->bounds_first ? FIRST_BOUND : BOUND) == CKV_OK);
     if (greets)
         ckv_stream_expect_greeting(&self->stream);
@@ -379,7 +380,7 @@ static void end(void)
 {
     for (int i = 0; i < 2; i++)
         close_stream(&sides[i]);
-    uv_run(&loop, UV_RUN_DEFAULT);
+    turn();
     for (int i = 0; i < 2; i++) {
         require(sides[i].is_closed && !sides[i].stream.in && !sides[i].stream.out);
         close_peer(&sides[i]);
@@ -392,6 +393,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argc;
     (void)argv;
     require(uv_loop_init(&loop) == 0);
+    require(ckv_poller_open(&poller, &loop) == CKV_OK);
     return 0;
 }
 

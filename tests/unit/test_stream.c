@@ -27,6 +27,7 @@ struct end {
 
 struct fixture {
     uv_loop_t loop;
+    struct ckv_poller poller;
     struct ckv_stream_room room;
     struct end a, b;
 };
@@ -91,7 +92,7 @@ static void open_end(struct fixture *self, struct end *end)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     end->peer = fds[1];
     assert_int_equal(
-        ckv_stream_open(&end->stream, &self->loop, &self->room, fds[0], false, &events, end, MAX),
+        ckv_stream_open(&end->stream, &self->poller, &self->room, fds[0], false, &events, end, MAX),
         CKV_OK);
 }
 
@@ -100,6 +101,7 @@ static int set_up(void **state)
     struct fixture *self = calloc(1, sizeof(*self));
     assert_non_null(self);
     assert_int_equal(uv_loop_init(&self->loop), 0);
+    assert_int_equal(ckv_poller_open(&self->poller, &self->loop), CKV_OK);
     open_end(self, &self->a);
     open_end(self, &self->b);
     *state = self;
@@ -111,6 +113,7 @@ static int tear_down(void **state)
     struct fixture *self = *state;
     ckv_stream_close(&self->a.stream);
     ckv_stream_close(&self->b.stream);
+    ckv_poller_close(&self->poller);
     uv_run(&self->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&self->loop), 0);
     assert_true(self->a.closed && self->b.closed);
@@ -367,6 +370,7 @@ struct relayed {
     struct ckv_relay relay;
     struct ckv_relay_counts counts;
     uv_loop_t loop;
+    struct ckv_poller poller;
     struct ckv_stream_room room;
     int client, backend;
     int why;
@@ -410,6 +414,7 @@ static struct relayed *relay_new(struct ckv_curve_session *session)
     int outer[2], inner[2];
     assert_non_null(self);
     assert_int_equal(uv_loop_init(&self->loop), 0);
+    assert_int_equal(ckv_poller_open(&self->poller, &self->loop), CKV_OK);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, outer), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, inner), 0);
     self->client = outer[1];
@@ -417,11 +422,11 @@ static struct relayed *relay_new(struct ckv_curve_session *session)
     self->relay.session = session;
     self->relay.counts = &self->counts;
     self->relay.outer_minor = self->relay.inner_minor = 1;
-    assert_int_equal(ckv_stream_open(&self->relay.outer, &self->loop, &self->room, outer[0], false,
-                                     &outer_events, self, CKV_RELAY_OUTER_MAX(MAX)),
+    assert_int_equal(ckv_stream_open(&self->relay.outer, &self->poller, &self->room, outer[0],
+                                     false, &outer_events, self, CKV_RELAY_OUTER_MAX(MAX)),
                      CKV_OK);
-    assert_int_equal(ckv_stream_open(&self->relay.inner, &self->loop, &self->room, inner[0], false,
-                                     &inner_events, self, MAX),
+    assert_int_equal(ckv_stream_open(&self->relay.inner, &self->poller, &self->room, inner[0],
+                                     false, &inner_events, self, MAX),
                      CKV_OK);
     ckv_stream_pair(&self->relay.outer, &self->relay.inner);
     ckv_stream_read(&self->relay.outer, true);
@@ -433,6 +438,7 @@ static void relay_destroy(struct relayed *self)
 {
     ckv_stream_close(&self->relay.outer);
     ckv_stream_close(&self->relay.inner);
+    ckv_poller_close(&self->poller);
     uv_run(&self->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&self->loop), 0);
     close(self->client);
