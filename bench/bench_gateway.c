@@ -27,7 +27,7 @@ enum {
     CLIENTS = 1000,
     HANDSHAKES = 4000, /* a round */
     REFUSALS = 10000,  /* a round */
-    CALLERS = 16,
+    CALLERS = 100,
     FLOODERS = 64,
     FLOODERS_MANY = 1024,
     KNOWN_IN_FLOOD = 100,

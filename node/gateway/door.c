@@ -25,7 +25,7 @@ enum {
     COOKIE_KEY_MS = 60000,
 };
 
-_Static_assert(INITIATE_FRAME_MAX <=
+_Static_assert(FIRST_MAX + INITIATE_FRAME_MAX <=
                    sizeof(((struct ckv_stream_room *)0)->read) - CKV_STREAM_HEADROOM,
                "the room holds what is looked at");
 
@@ -62,8 +62,7 @@ static bool look(struct ckv_loop *self, struct ckv_pending_slot *slot, size_t ma
     return false;
 }
 
-/*  Takes off the socket what was looked at: SIZE octets, or fewer when a handshake's turn is over, since
-    a client that waits for an answer has sent no more.  */
+/*  Takes off the socket what was looked at: SIZE octets, or fewer when no more has come.  */
 static void take(struct ckv_loop *self, const struct ckv_pending_slot *slot, size_t size)
 {
     (void)!recv(slot->fd, self->room->batch, size, 0);
@@ -153,7 +152,8 @@ static int make_welcome(struct ckv_loop *self, struct ckv_pending_slot *slot,
     return rc;
 }
 
-static void welcome(struct ckv_loop *self, struct ckv_pending_slot *slot,
+/*  The FIRST octets, up to the HELLO, are taken off the socket with the INITIATE.  */
+static void welcome(struct ckv_loop *self, struct ckv_pending_slot *slot, size_t first,
                     const struct ckv_hello *hello, const struct ckv_certificate *certificate)
 {
     struct ckv_curve_welcome command;
@@ -165,7 +165,7 @@ static void welcome(struct ckv_loop *self, struct ckv_pending_slot *slot,
         turn_away(self, slot, verdict_of(rc));
         return;
     }
-    take(self, slot, FIRST_MAX);
+    slot->past = (uint16_t)first;
     if (!send_command(slot, &command, sizeof(command))) {
         turn_away(self, slot, CKV_REFUSED_LEFT);
         return;
@@ -175,10 +175,11 @@ static void welcome(struct ckv_loop *self, struct ckv_pending_slot *slot,
                      uv_now(&self->uv));
 }
 
-/*  Takes greeting and HELLO off the front of INPUT. Returns 1, 0 when they are not all there, or
-    CKV_ERROR_ZMTP or what ckv_hello_parse says.  */
+/*  Takes greeting and HELLO off the front of INPUT. Returns how many octets they are, 0 when they are not
+    all there, or CKV_ERROR_ZMTP or what ckv_hello_parse says.  */
 static int read_first(struct ckv_octets input, uint8_t *minor, struct ckv_hello *hello)
 {
+    const size_t size = input.size;
     struct ckv_zmtp_greeting greeting;
     struct ckv_zmtp_frame frame;
     *hello = (struct ckv_hello){ 0 };
@@ -194,7 +195,7 @@ static int read_first(struct ckv_octets input, uint8_t *minor, struct ckv_hello 
         return CKV_ERROR_ZMTP;
     *minor = greeting.minor;
     rc = ckv_hello_parse(hello, frame.body.data, frame.body.size);
-    return rc == CKV_OK ? 1 : rc;
+    return rc == CKV_OK ? (int)(size - input.size) : rc;
 }
 
 /*  While somebody waits, the loop must not sleep.  */
@@ -236,7 +237,7 @@ static void meet_stranger(struct ckv_loop *self, struct ckv_pending_slot *slot)
         wait_for_turn(self, slot);
     else {
         (void)ckv_storage_key_set(&slot->storage_key, hello.storage_key);
-        welcome(self, slot, &hello, &certificate);
+        welcome(self, slot, (size_t)rc, &hello, &certificate);
     }
 }
 
@@ -247,8 +248,9 @@ static void meet_waiting(struct ckv_loop *self, struct ckv_pending_slot *slot)
     struct ckv_hello hello;
     if (!look(self, slot, FIRST_MAX, &input))
         return;
-    if (read_first(input, &slot->minor, &hello) == 1)
-        welcome(self, slot, &hello, NULL);
+    int rc = read_first(input, &slot->minor, &hello);
+    if (rc > 0)
+        welcome(self, slot, (size_t)rc, &hello, NULL);
     else
         turn_away(self, slot, CKV_REFUSED_FORMAT);
 }
@@ -302,8 +304,9 @@ static void meet_welcomed(struct ckv_loop *self, struct ckv_pending_slot *slot)
     struct ckv_octets input, metadata;
     struct ckv_zmtp_frame frame;
     struct ckv_certificate certificate;
-    if (!look(self, slot, INITIATE_FRAME_MAX, &input))
+    if (!look(self, slot, slot->past + INITIATE_FRAME_MAX, &input) || input.size < slot->past)
         return;
+    input = ckv_octets(input.data + slot->past, input.size - slot->past);
     int rc = ckv_zmtp_frame_next(&input, CKV_CURVE_INITIATE_MAX, &frame);
     if (rc == 0)
         return;
@@ -311,7 +314,7 @@ static void meet_welcomed(struct ckv_loop *self, struct ckv_pending_slot *slot)
         turn_away(self, slot, CKV_REFUSED_ZMTP);
         return;
     }
-    take(self, slot, frame.header_size + frame.size);
+    take(self, slot, slot->past + frame.header_size + frame.size);
     enum ckv_verdict verdict = open_initiate(self, slot, &frame, &certificate, &metadata);
     if (verdict == CKV_ADMITTED)
         let_in(self, slot, &certificate, metadata);
@@ -336,8 +339,26 @@ static void wait_for_more(struct ckv_loop *self, struct ckv_pending_slot *slot, 
         turn_away(self, slot, CKV_REFUSED_LIMIT);
 }
 
-/*  Who has sent its HELLO before it was accepted is met at once: most strangers of a flood have, and go
-    without our greeting, too.  */
+/*  Whether the next one to come is looked at before it is heard of.  */
+static bool is_early(struct ckv_loop *self)
+{
+    if (self->early_skip == 0)
+        return true;
+    self->early_skip--;
+    return false;
+}
+
+static void count_early(struct ckv_loop *self, bool was)
+{
+    enum { SKIP_MAX = 16 };
+    uint8_t twice = (uint8_t)(self->early_skipped * 2 + 1);
+    self->early_skipped = was ? 0 : twice < SKIP_MAX ? twice : SKIP_MAX;
+    self->early_skip = self->early_skipped;
+}
+
+/*  Who has sent its HELLO before it was accepted is met at once, and a stranger goes without our greeting,
+    too. That is looked for often where it was so of late, and else now and then: who waits for our
+    greeting, as libzmq does, has not.  */
 static void enter(struct ckv_loop *self, int fd, const struct sockaddr *address)
 {
     struct ckv_pending_slot *slot;
@@ -347,8 +368,13 @@ static void enter(struct ckv_loop *self, int fd, const struct sockaddr *address)
     ckv_count_add(&self->counts.accepted, 1);
     count_pending(self);
     uint64_t name = ckv_pending_name(self->pending, slot);
+    if (!is_early(self)) {
+        wait_for_more(self, slot, name);
+        return;
+    }
     meet_stranger(self, slot);
     slot = ckv_pending_find(self->pending, name);
+    count_early(self, !slot || slot->line != CKV_PENDING_STRANGERS);
     if (slot)
         wait_for_more(self, slot, name);
 }

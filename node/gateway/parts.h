@@ -57,6 +57,8 @@ struct ckv_loop {
     int epoll;      /* the listening socket and the pending ones */
     int listener;
     bool is_listening, owns_listener;
+    uint8_t early_skipped,
+        early_skip; /* how many HELLOs were not, and are not to be, looked for early */
     struct ckv_pending *pending;
     struct ckv_share share;
     uint8_t (*cookie_keys)[CKV_CURVE_COOKIE_KEY_SIZE]; /* of sodium_malloc */

@@ -43,9 +43,10 @@ struct ckv_pending_link {
 /*  For the owner of the table: fd, step's keys and curve. The rest is the table's.  */
 struct ckv_pending_slot {
     int fd;
-    bool is_greeted;                    /* our greeting has gone */
-    uint8_t minor;                      /* of the peer's greeting */
-    uint8_t cookie_key;                 /* which of the loop's */
+    bool is_greeted;    /* our greeting has gone */
+    uint8_t minor;      /* of the peer's greeting */
+    uint8_t cookie_key; /* which of the loop's */
+    uint16_t past;      /* octets of greeting and HELLO, welcomed, that are still in the socket */
     struct ckv_storage_key storage_key; /* of a modified HELLO; size 0: a stock one */
     struct ckv_curve_server curve;
 

@@ -69,7 +69,9 @@ void ckv_watch_close(struct ckv_watch *self)
 
 static void tell(struct ckv_watch *self, uint32_t events)
 {
-    uint32_t told = events & EPOLLHUP ? self->asked : events & (self->asked | EPOLLERR);
+    uint32_t told = events & (self->asked | EPOLLERR);
+    if (events & EPOLLHUP)
+        told |= self->asked;
     if (told && self->asked)
         self->happened(self, told);
     else if (self->watched != self->asked)

@@ -22,6 +22,7 @@ struct end {
     struct ckv_zmtp_greeting greeting;
     struct end *forward; /* frames are put there, if set, instead of being kept */
     bool ended, closed;
+    bool unwanted; /* who owns it reads nothing for now */
     int why;
 };
 
@@ -58,6 +59,14 @@ static int on_frame(void *argument, uint8_t flags, uint8_t *body, size_t size)
     return CKV_OK;
 }
 
+static bool on_wanted(void *argument)
+{
+    struct end *self = argument;
+    if (self->unwanted)
+        ckv_stream_read(&self->stream, false);
+    return !self->unwanted;
+}
+
 static void on_drained(void *argument)
 {
     struct end *self = argument;
@@ -81,6 +90,7 @@ static void on_closed(void *argument)
 static const struct ckv_stream_events events = {
     .greeted = on_greeted,
     .frame = on_frame,
+    .wanted = on_wanted,
     .drained = on_drained,
     .ended = on_ended,
     .closed = on_closed,
@@ -312,6 +322,25 @@ static void what_was_put_goes_out_before_the_end(void **state)
     turn(self);
     assert_true(self->a.ended);
     free(octets);
+}
+
+static void what_is_not_wanted_stays_in_the_socket_until_it_is(void **state)
+{
+    struct fixture *self = *state;
+    static const uint8_t frame[] = { 0, 1, 'x' };
+    self->a.unwanted = true;
+    ckv_stream_read(&self->a.stream, true);
+    assert_int_equal(send(self->a.peer, frame, sizeof(frame), 0), sizeof(frame));
+    close(self->a.peer); /* does not read it, nor end it, either */
+    self->a.peer = -1;
+    turn(self);
+    assert_int_equal(self->a.frames, 0);
+    assert_false(self->a.ended);
+    self->a.unwanted = false;
+    ckv_stream_read(&self->a.stream, true);
+    turn(self);
+    assert_int_equal(self->a.frames, 1);
+    assert_true(self->a.ended);
 }
 
 static void who_does_not_read_stops_the_one_who_writes(void **state)
@@ -572,6 +601,7 @@ int main(void)
         WITH_ENDS(what_a_peer_sent_before_it_closed_is_read),
         WITH_ENDS(a_peer_that_takes_no_more_is_still_heard),
         WITH_ENDS(what_was_put_goes_out_before_the_end),
+        WITH_ENDS(what_is_not_wanted_stays_in_the_socket_until_it_is),
         WITH_ENDS(who_does_not_read_stops_the_one_who_writes),
         cmocka_unit_test(frames_of_all_kinds_pass_both_ways_as_they_are),
         cmocka_unit_test(a_replayed_message_passes_once_and_ends_the_connection),
