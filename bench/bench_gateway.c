@@ -247,25 +247,31 @@ static void bench_costs(struct place *place, unsigned rounds)
 
 /*  Who calls has the fleet's share, with gateway and backend, and the flood another one.  */
 struct shares {
+    pid_t of;
     bool are;
     struct processors fleet, flood;
 };
 
-/*  Of the parent process, which removes them whatever becomes of the benchmark.  */
+/*  Of the parent process, which outlives the benchmark.  */
 static struct shares shares;
+
+/*  When the process that has opened them exits; a kill leaves the groups there, empty.  */
+static void close_shares(void)
+{
+    if (getpid() != shares.of)
+        return;
+    processors_destroy(&shares.fleet);
+    processors_destroy(&shares.flood);
+}
 
 static void open_shares(void)
 {
     double online = (double)sysconf(_SC_NPROCESSORS_ONLN);
+    shares.of = getpid();
+    atexit(close_shares);
     double speed = online < 3 ? online / 4 : 1; /* a rest is for everything else on the machine */
     shares.are = processors_new(&shares.fleet, "curvekv-bench-fleet", 2 * speed) &&
                  processors_new(&shares.flood, "curvekv-bench-flood", speed);
-}
-
-static void close_shares(void)
-{
-    processors_destroy(&shares.fleet);
-    processors_destroy(&shares.flood);
 }
 
 static void share_fleet(const struct place *place, bool entered)
@@ -472,7 +478,5 @@ int main(int argc, char **argv)
     if (options.rounds > ROUNDS_MAX)
         fail("bench_gateway", "that is too much");
     open_shares();
-    int status = run_in_directory(&options, bench);
-    close_shares();
-    return status;
+    return run_in_directory(&options, bench);
 }

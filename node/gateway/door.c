@@ -4,7 +4,8 @@
     The sockets are in an epoll instance of their own, edge-triggered, which libuv polls as one
     descriptor. Nothing is read off a socket before the command that is due is whole: what has come is
     looked at in place (MSG_PEEK), and the next octets bring the next edge. So a slot needs no
-    buffer, and a peer that sends an octet a second has none but the kernel's.
+    buffer, and a peer that sends an octet a second has none but the kernel's. Whoever is closed before
+    its INITIATE is there has something unread in its socket, and is reset.
 */
 #include "core/zmtp.h"
 #include "node/gateway/parts.h"

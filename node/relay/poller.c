@@ -69,10 +69,8 @@ void ckv_watch_close(struct ckv_watch *self)
 
 static void tell(struct ckv_watch *self, uint32_t events)
 {
-    uint32_t told = events & (self->asked | EPOLLERR);
-    if (events & EPOLLHUP)
-        told |= self->asked;
-    if (told && self->asked)
+    uint32_t told = events & (EPOLLHUP | EPOLLERR) ? self->asked : events & self->asked;
+    if (told)
         self->happened(self, told);
     else if (self->watched != self->asked)
         watch(self, self->asked);

@@ -48,8 +48,9 @@ int ckv_poller_open(struct ckv_poller *self, uv_loop_t *loop);
 void ckv_poller_close(struct ckv_poller *self);
 
 /*  Watches FD, of which no other process may have a copy. Calls HAPPENED with what happens of what is
-    asked for, nothing at first: EPOLLIN, EPOLLOUT, as long as it is so; both stand for EPOLLHUP, too; and
-    with EPOLLERR. Returns CKV_ERROR_MEMORY; then FD stays the caller's.  */
+    asked for, nothing at first: EPOLLIN, EPOLLOUT, as long as it is so. A hang-up and an error are
+    whatever is asked for: reading or writing tells which. Returns CKV_ERROR_MEMORY; then FD stays the
+    caller's.  */
 int ckv_watch_open(struct ckv_watch *self, struct ckv_poller *poller, int fd,
                    void (*happened)(struct ckv_watch *self, uint32_t events),
                    void (*closed)(struct ckv_watch *self));

@@ -395,13 +395,10 @@ static int on_readable(struct ckv_stream *self)
     return rc;
 }
 
-/*  What came before an error is still there to be read.  */
 static void on_happened(struct ckv_watch *watch, uint32_t events)
 {
     struct ckv_stream *self = stream_of(watch);
     int rc = CKV_OK;
-    if (events & EPOLLERR)
-        events = self->connecting ? EPOLLOUT : EPOLLIN;
     if (events & EPOLLOUT)
         rc = on_writable(self);
     if (rc == CKV_OK && self->is_open && (events & EPOLLIN) && !self->connecting)

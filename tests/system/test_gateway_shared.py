@@ -703,6 +703,7 @@ def sigterm_lets_clients_finish_what_is_in_flight(place):
         for i, dealer in enumerate(dealers):
             dealer.send_multipart([b"%d" % i, b"%d" % number])
     first = router.recv_multipart()
+    until(lambda: gateway.counts()["handshakes"] == 4, "all are in", SECONDS)
     gateway.process.terminate()
     got = [[], [], [], []]
     for _, _, i, number in [first] + [router.recv_multipart() for _ in range(4 * 5000 - 1)]:

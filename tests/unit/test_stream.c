@@ -343,6 +343,38 @@ static void what_is_not_wanted_stays_in_the_socket_until_it_is(void **state)
     assert_true(self->a.ended);
 }
 
+/*  Puts octets that the peer does not read until the socket refuses some.  */
+static void block(struct end *end)
+{
+    static const uint8_t octets[65536];
+    for (int i = 0; i < ROUNDS && !ckv_stream_is_blocked(&end->stream); i++) {
+        assert_int_equal(ckv_stream_put(&end->stream, octets, sizeof(octets)), CKV_OK);
+        assert_int_equal(ckv_stream_flush(&end->stream), CKV_OK);
+    }
+    assert_true(ckv_stream_is_blocked(&end->stream));
+}
+
+static void a_reset_of_who_is_blocked_and_not_wanted_lets_the_loop_sleep(void **state)
+{
+    struct fixture *self = *state;
+    struct epoll_event event;
+    static const uint8_t frame[] = { 0, 1, 'x' };
+    block(&self->a);
+    self->a.unwanted = true;
+    ckv_stream_read(&self->a.stream, true);
+    assert_int_equal(send(self->a.peer, frame, sizeof(frame), 0), sizeof(frame));
+    turn(self);
+    close(self->a.peer); /* with something unread: the connection is reset */
+    self->a.peer = -1;
+    turn(self);
+    assert_int_equal(epoll_wait(self->poller.epoll, &event, 1, 0), 0);
+    assert_false(self->a.ended);
+    self->a.unwanted = false;
+    ckv_stream_read(&self->a.stream, true);
+    turn(self);
+    assert_true(self->a.ended);
+}
+
 static void who_does_not_read_stops_the_one_who_writes(void **state)
 {
     struct fixture *self = *state;
@@ -602,6 +634,7 @@ int main(void)
         WITH_ENDS(a_peer_that_takes_no_more_is_still_heard),
         WITH_ENDS(what_was_put_goes_out_before_the_end),
         WITH_ENDS(what_is_not_wanted_stays_in_the_socket_until_it_is),
+        WITH_ENDS(a_reset_of_who_is_blocked_and_not_wanted_lets_the_loop_sleep),
         WITH_ENDS(who_does_not_read_stops_the_one_who_writes),
         cmocka_unit_test(frames_of_all_kinds_pass_both_ways_as_they_are),
         cmocka_unit_test(a_replayed_message_passes_once_and_ends_the_connection),
