@@ -1,6 +1,7 @@
 #include "kv/log.h"
 #include "core/error.h"
 #include "core/text.h"
+#include "kv/clock.h"
 
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -59,4 +60,14 @@ void ckv_log(enum ckv_log_level level, const char *format, ...)
      */
     if (write(STDERR_FILENO, line, used) < 0)
         return;
+}
+
+bool ckv_log_is_due(struct ckv_log_pace *self, int error)
+{
+    enum { PACE_MS = 60000 };
+    uint64_t now = ckv_clock_monotonic();
+    if (error == self->error && now < self->next_ms)
+        return false;
+    *self = (struct ckv_log_pace){ error, now + PACE_MS };
+    return true;
 }

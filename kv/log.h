@@ -6,6 +6,9 @@
 #ifndef CKV_LOG_H
 #define CKV_LOG_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 enum ckv_log_level { CKV_LOG_ERROR, CKV_LOG_WARNING, CKV_LOG_INFO, CKV_LOG_DEBUG };
 
 /*  Lines above LEVEL are dropped. The level is the process's: set it before threads start.  */
@@ -17,5 +20,16 @@ int ckv_log_read_level(const char *text, enum ckv_log_level *level);
 /*  Writes one line, whole, from any thread.  */
 __attribute__((format(printf, 2, 3))) void ckv_log(enum ckv_log_level level, const char *format,
                                                    ...);
+
+/*  For a line that a lasting fault would repeat: when it was last written, and of what error. Zeros to
+    begin with; one thread's.  */
+struct ckv_log_pace {
+    int error;
+    uint64_t next_ms;
+};
+
+/*  Whether the line is to be written now: about another ERROR than last time at once, about the same one
+    once a minute.  */
+bool ckv_log_is_due(struct ckv_log_pace *self, int error);
 
 #endif

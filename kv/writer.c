@@ -15,6 +15,7 @@ struct ckv_writer {
     struct ckv_write *first, **last;
     bool stop;
     struct ckv_writer_stats stats;
+    struct ckv_log_pace pace; /* of the thread */
 };
 
 static bool undoes_batch(int rc)
@@ -60,7 +61,7 @@ static void finish_batch(struct ckv_writer *self, struct ckv_write *first)
     for (struct ckv_write *write = first; write; write = write->next)
         count++;
     int rc = run_batch(self, first);
-    if (rc != CKV_OK)
+    if (rc != CKV_OK && ckv_log_is_due(&self->pace, rc))
         ckv_log(CKV_LOG_WARNING, "a batch of %llu was not stored: %s", (unsigned long long)count,
                 ckv_strerror(rc));
     if (rc == CKV_OK)

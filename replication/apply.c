@@ -420,7 +420,7 @@ static void leave_arrivals(struct ckv_replicator *self)
 
 static void fall_back(struct ckv_replicator *self, struct entries *batch, int rc)
 {
-    if (rc != CKV_ERROR_POSITION)
+    if (rc != CKV_ERROR_POSITION && ckv_log_is_due(&self->unstored, rc))
         ckv_log(CKV_LOG_WARNING, "entries of the log were not stored, and will be read again: %s",
                 ckv_strerror(rc));
     keep_arrivals(self, batch);

@@ -4,6 +4,7 @@
 
 #include "kv/clock.h"
 #include "kv/digests.h"
+#include "kv/log.h"
 #include "replication/position.h"
 #include "replication/replicator.h"
 #include <pthread.h>
@@ -110,6 +111,7 @@ struct ckv_replicator {
     uint64_t passed_over;         /* the highest sequence that the channel brought too early */
     uint64_t probed_head;         /* what the last probe said */
     uint64_t fill_at_ms;          /* not before, after a failed write */
+    struct ckv_log_pace unstored; /* what that was */
     struct entries *gathered;
     uint64_t kept[KEPT_MAX]; /* what makes entries readable that could not be stored */
     size_t kept_count;

@@ -1,7 +1,8 @@
 """A disk, or a store, that is full: said in a sentence, nothing lost, and work again with room."""
 import os
+import time
 
-from harness import *
+from cluster import *
 
 DISK_FULL = "the disk is full; nothing of this batch was stored; free some space and try again"
 STORE_FULL = "the store has reached its bound; nothing of this batch was stored; raise --max-size"
@@ -88,6 +89,31 @@ def on_a_full_disk_the_lmdb_store_loses_nothing(place):
 @test
 def on_a_full_disk_the_sqlite_store_loses_nothing(place):
     full_disk(place, "sqlite")
+
+
+@test
+def a_member_whose_disk_is_full_says_so_once_and_catches_up_with_room(place):
+    disk = small_disk(place, "40m")
+    ballast = write(os.path.join(disk, "ballast"), b"x" * (34 << 20))
+    redis = place.redis()
+    a = place.member(redis.url, "a")
+    b = place.node("--cluster", "t", "--node", "b", "--cluster-key", place.cluster_key(), "--redis",
+                   redis.url, name="disk/b", start=False)
+    b.log_path = place.path("b.log")
+    b.start()
+    until(lambda: b.knows(2), "the members know each other")
+    admin = a.admin()
+    for i in range(8000):
+        admin.send("register", id=i, organisation="ACME", number=str(i), server_key="shared",
+                   client_public_key=random_key(), metadata={"text": "x" * 500})
+    for _ in range(8000):
+        true("error" not in admin.receive()[0])
+    until(lambda: "were not stored" in b.log(), "the disk is full")
+    time.sleep(3)  # it tries again and again
+    equal([b.log().count(line) for line in ("were not stored", "a batch of")], [1, 1], b.log())
+    os.unlink(ballast)
+    settle([a, b])
+    equal(records(a), records(b))
 
 
 @test
