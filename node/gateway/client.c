@@ -311,6 +311,7 @@ static int make_ready(struct ckv_client *self, struct ckv_octets metadata)
     self->state = RELAYING;
     move(self, &self->loop->relaying);
     ckv_count_add(&self->loop->counts.handshakes, 1);
+    ckv_outage_tried(self->loop->outage, CKV_OK);
     return CKV_OK;
 }
 
@@ -352,9 +353,11 @@ static int on_inner_frame(void *argument, uint8_t flags, uint8_t *body, size_t s
                                    : CKV_ERROR_ZMTP;
 }
 
-static void count_failure(struct ckv_client *self)
+/*  The backend could not be reached, because of ERROR.  */
+static void count_failure(struct ckv_client *self, int error)
 {
     ckv_host_failed(&self->loop->backend, self->tried, uv_now(&self->loop->uv));
+    ckv_outage_tried(self->loop->outage, error);
 }
 
 /*  A backend that could not be reached is tried again at the next tick, and one that has turned the
@@ -364,7 +367,9 @@ static void on_inner_ended(void *argument, int why)
     struct ckv_client *self = argument;
     bool is_unreached = self->state == REACHING && !self->is_reached;
     if (is_unreached)
-        count_failure(self);
+        count_failure(self, CKV_ERROR_NO_SERVER);
+    else if (self->state == REACHING && why != CKV_ERROR_REFUSED && why != CKV_ERROR_PEER_TYPE)
+        ckv_outage_tried(self->loop->outage, ckv_outage_error(why, true));
     if (why == CKV_ERROR_REFUSED || is_unreached)
         ckv_stream_close(&self->relay.inner);
     else
@@ -411,7 +416,7 @@ static int reach(struct ckv_client *self)
     self->tried = (uint8_t)self->loop->backend.current;
     int rc = ckv_endpoint_connect(ckv_host_address(&self->loop->backend), &fd, &connecting);
     if (rc == CKV_ERROR_NOT_REACHABLE)
-        count_failure(self);
+        count_failure(self, CKV_ERROR_NO_SERVER);
     if (rc != CKV_OK)
         return rc;
     rc = open_inner(self, fd, connecting);
@@ -571,6 +576,7 @@ static int open_shared(struct ckv_loop *loop)
         .events = &events,
         .argument = loop,
         .counts = &loop->counts.shared,
+        .outage = loop->outage,
     };
     return ckv_shared_new(&loop->shared, &options);
 }
@@ -645,11 +651,22 @@ int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start
 
 /* ---- time ---- */
 
+/*  The backend has had its time. An address that has gone may not even say no; one that said it each time
+    has been counted.  */
+static void count_lateness(struct ckv_client *self)
+{
+    bool has_said_no = self->streams == 1 && self->list == &self->loop->timed;
+    if (self->is_reached)
+        ckv_outage_tried(self->loop->outage, CKV_ERROR_TIMEOUT);
+    else
+        count_failure(self, has_said_no ? CKV_ERROR_NO_SERVER : CKV_ERROR_TIMEOUT);
+}
+
 static void tick_timed(struct ckv_client *self, uint64_t now)
 {
     bool inner_is_closed = self->streams == 1;
-    if (self->deadline <= now && self->state == REACHING && !self->is_reached && !self->member)
-        count_failure(self); /* an address that has gone may not even say no */
+    if (self->deadline <= now && self->state == REACHING && !self->member)
+        count_lateness(self);
     if (self->deadline <= now)
         close_both(self, CKV_REFUSED_BACKEND);
     else if (self->state == REACHING && self->list == &self->loop->timed && inner_is_closed)

@@ -21,6 +21,7 @@ enum {
 struct ckv_gateway {
     struct ckv_gateway_options options;
     struct ckv_admission *admission;
+    struct ckv_outage outage;
     bool listens;
     unsigned loops;
     struct ckv_loop *loop[CKV_GATEWAY_LOOPS_MAX];
@@ -158,6 +159,7 @@ static int add_loop(struct ckv_gateway *self, int listener)
     loop->number = (uint8_t)self->loops;
     loop->backend = self->options.backend;
     loop->admission = self->admission;
+    loop->outage = &self->outage;
     loop->epoll = loop->listener = -1;
     self->loop[self->loops++] = loop;
     return open_loop(loop, &self->options.listen, listener);
@@ -199,6 +201,7 @@ int ckv_gateway_start(struct ckv_gateway **self_p, const struct ckv_gateway_opti
     if (!self)
         return CKV_ERROR_MEMORY;
     self->options = *options;
+    ckv_outage_begin(&self->outage, self->options.backend.text);
     take_all_descriptors();
     int rc = ckv_admission_new(&self->admission, &options->admission, options->cluster_key);
     if (rc == CKV_OK)
@@ -222,6 +225,7 @@ void ckv_gateway_stop(struct ckv_gateway **self_p)
     if (self->listens)
         ckv_endpoint_remove(&self->options.listen);
     ckv_admission_destroy(&self->admission);
+    ckv_outage_end(&self->outage);
     free(self);
 }
 

@@ -7,6 +7,7 @@
 #define CKV_GATEWAY_PARTS_H
 
 #include "node/gateway/gateway.h"
+#include "node/gateway/outage.h"
 #include "node/gateway/pending.h"
 #include "node/gateway/share.h"
 #include "node/gateway/shared.h"
@@ -41,6 +42,7 @@ struct ckv_loop_counts {
 struct ckv_loop {
     const struct ckv_gateway_options *options;
     struct ckv_admission *admission; /* of all loops */
+    struct ckv_outage *outage;       /* of all loops */
     struct ckv_kv_txn *txn;
     bool has_resolved; /* since the last tick: the snapshot is fresh */
     uint8_t number;    /* of the loop */

@@ -61,6 +61,7 @@ struct ckv_shared {
     uint8_t state, backend;
     uint8_t tried;      /* which of the backend's addresses */
     bool has_dialled;   /* the connection is of our own making */
+    bool is_reached;    /* it is connected */
     bool is_in_message; /* its first part has come */
     bool is_introduced; /* our READY was sent */
     bool is_closing;    /* the stream's memory is not ours again yet */
@@ -422,9 +423,10 @@ static int hear_handshake(struct ckv_shared *self, uint8_t flags, struct ckv_oct
         return CKV_ERROR_ZMTP;
     if (ckv_zmtp_command_is(&command, "READY"))
         return meet_backend(self, command.data);
-    if (ckv_zmtp_command_is(&command, "ERROR"))
-        self->options.events->refused(self->options.argument, command.data);
-    return CKV_ERROR_ZMTP;
+    if (!ckv_zmtp_command_is(&command, "ERROR"))
+        return CKV_ERROR_ZMTP;
+    self->options.events->refused(self->options.argument, command.data);
+    return CKV_ERROR_REFUSED;
 }
 
 /* ---- the connection ---- */
@@ -443,12 +445,17 @@ static int on_frame(void *argument, uint8_t flags, uint8_t *body, size_t size)
 
 static void on_drained(void *argument)
 {
-    resume(argument, RESUMED_AT_ONCE);
+    struct ckv_shared *self = argument;
+    self->is_reached = true;
+    resume(self, RESUMED_AT_ONCE);
 }
 
-static void count_failure(struct ckv_shared *self)
+/*  The backend could not be reached, or has ended the handshake, because of WHY.  */
+static void count_failure(struct ckv_shared *self, int why)
 {
     ckv_host_failed(self->options.backend, self->tried, uv_now(self->options.uv));
+    if (why != CKV_ERROR_REFUSED)
+        ckv_outage_tried(self->options.outage, ckv_outage_error(why, self->is_reached));
 }
 
 static void on_ended(void *argument, int why)
@@ -456,7 +463,7 @@ static void on_ended(void *argument, int why)
     struct ckv_shared *self = argument;
     bool was_up = self->state == UP;
     if (self->state == REACHING && self->has_dialled)
-        count_failure(self);
+        count_failure(self, why);
     ckv_shared_close(self);
     if (!was_up)
         return;
@@ -495,6 +502,7 @@ int ckv_shared_open(struct ckv_shared *self, int fd, bool connecting)
         return rc;
     self->is_closing = true; /* until its callback closed */
     self->state = REACHING;
+    self->is_reached = !connecting;
     self->deadline = uv_now(self->options.uv) + self->options.reach_ms;
     self->to = NULL;
     self->is_in_message = self->is_introduced = self->has_dialled = false;
@@ -514,8 +522,9 @@ void ckv_shared_want(struct ckv_shared *self)
         return;
     self->tried = (uint8_t)self->options.backend->current;
     int rc = ckv_endpoint_connect(ckv_host_address(self->options.backend), &fd, &connecting);
+    self->is_reached = false;
     if (rc == CKV_ERROR_NOT_REACHABLE)
-        count_failure(self);
+        count_failure(self, rc);
     if (rc != CKV_OK)
         return;
     if (ckv_shared_open(self, fd, connecting) == CKV_OK)

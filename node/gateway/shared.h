@@ -28,6 +28,7 @@
 #define CKV_SHARED_H
 
 #include "node/gateway/assembly.h"
+#include "node/gateway/outage.h"
 #include "node/gateway/routing_id.h"
 #include "node/library/host.h"
 #include "node/relay/relay.h"
@@ -56,7 +57,7 @@ struct ckv_shared_events {
 };
 
 struct ckv_shared_options {
-    struct ckv_host *backend; /* of the loop */
+    struct ckv_host *backend; /* of the loop; with OUTAGE needed by ckv_shared_want alone */
     uv_loop_t *uv;
     struct ckv_poller *poller;
     struct ckv_stream_room *room;
@@ -67,6 +68,7 @@ struct ckv_shared_options {
     const struct ckv_shared_events *events;
     void *argument;
     struct ckv_shared_counts *counts;
+    struct ckv_outage *outage;
 };
 
 /*  Copies OPTIONS; what they point to outlives it. Connects when it is wanted. Returns
