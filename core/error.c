@@ -63,7 +63,7 @@ static const struct entry entries[] = {
     { CKV_ERROR_REVOKED, "revoked", "this certificate was revoked; register the client anew" },
     { CKV_ERROR_EXPIRED, "expired", "this certificate has expired; register the client anew" },
     { CKV_ERROR_NOT_YET_VALID, "not_yet_valid",
-      "this certificate is not valid yet; see not_before" },
+      "this certificate is not valid yet; it says from when" },
     { CKV_ERROR_CLIENT_KEY_TAKEN, "client_key_taken",
       "an active certificate has this client public key; revoke that one first, or make a new "
       "key" },
@@ -127,7 +127,8 @@ static const struct entry entries[] = {
       "the node is not reachable; start it with 'curvekv serve', or name its directory with "
       "--data" },
     { CKV_ERROR_EXISTS, "exists", "the file exists; choose another name, or use --force" },
-    { CKV_ERROR_TIMEOUT, "timeout", "no answer in time; try again, or see the node's log" },
+    { CKV_ERROR_TIMEOUT, "timeout",
+      "no answer in time; try again, or see the log of who should answer" },
     { CKV_ERROR_UNAVAILABLE, "unavailable",
       "it cannot be promised now that no other node gives this storage key away; try again when "
       "'curvekv status' says that chosen keys can be registered, or let the key be derived" },

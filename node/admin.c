@@ -677,11 +677,13 @@ static int take_signal(struct ckv_admin *self, int signals)
     struct signalfd_siginfo info;
     if (read(signals, &info, sizeof(info)) != sizeof(info))
         return 0;
-    if (info.ssi_signo == SIGHUP) {
-        self->parts.reload(self->parts.reload_argument);
-        return 0;
-    }
-    return (int)info.ssi_signo;
+    if (info.ssi_signo == SIGHUP)
+        self->parts.reload(self->parts.signal_argument);
+    else if (info.ssi_signo == SIGUSR1)
+        self->parts.report(self->parts.signal_argument);
+    else
+        return (int)info.ssi_signo;
+    return 0;
 }
 
 static bool has_room(const struct ckv_admin *self)

@@ -27,7 +27,8 @@ struct ckv_admin_parts {
     const char *name;               /* of the node, for status */
     const char *cluster;            /* of the cluster, for certificate files */
     void (*reload)(void *argument); /* on SIGHUP */
-    void *reload_argument;
+    void (*report)(void *argument); /* on SIGUSR1 */
+    void *signal_argument;
 };
 
 /*  Binds the endpoint of the data directory, mode 0600. Errors: CKV_ERROR_PATH,

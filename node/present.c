@@ -70,9 +70,7 @@ json_t *ckv_present_json(const struct ckv_certificate *certificate, uint64_t now
                         json_string(certificate->dedicated ? "dedicated" : "shared"));
     json_object_set_new(object, "organisation", json_of(certificate->organisation));
     json_object_set_new(object, "client_number", json_of(certificate->number));
-    json_object_set_new(
-        object, "state",
-        json_string(certificate->state == CKV_STATE_REVOKED ? "revoked" : "active"));
+    json_object_set_new(object, "state", json_string(ckv_present_state(certificate, now)));
     json_object_set_new(object, "valid",
                         json_boolean(ckv_certificate_valid_at(certificate, now) == CKV_OK));
     json_object_set_new(object, "not_before", json_of_time(certificate->not_before));

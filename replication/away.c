@@ -1,5 +1,5 @@
 /*  away: Redis is not there. Resolves go on untouched; changes rest in the outbox; whoever waits for
-    the log is answered with what was reached; and the connection is tried again, each time after a
+    the log is answered with what was reached, unless it is only another epoch that is to be joined; and the connection is tried again, each time after a
     longer pause, of random length, so that a fleet does not come back all at once.
 */
 #include "replication/parts.h"
@@ -16,6 +16,19 @@ static void answer_all(struct ckv_delivery **list, enum ckv_ack reached)
         delivery->reached = reached;
         delivery->done(delivery);
     }
+}
+
+static void answer_waiting(struct ckv_replicator *self)
+{
+    answer_all(&self->waiting, CKV_ACK_LOCAL);
+    self->waiting_end = &self->waiting;
+}
+
+/*  Whether Redis is there, and only another epoch of the log is to be joined: what is in the outbox is
+    in that log in a moment, and who waits for it has time until the deadline.  */
+static bool goes_on_at_once(struct ckv_replicator *self)
+{
+    return self->rejoins && !atomic_load(&self->stop);
 }
 
 static void drop_pending(struct ckv_replicator *self)
@@ -48,8 +61,8 @@ void ckv_away(struct ckv_replicator *self)
     ckv_apply_submit(self); /* what waited for company */
     ckv_register_take(self);
     settle(self);
-    answer_all(&self->waiting, CKV_ACK_LOCAL);
-    self->waiting_end = &self->waiting;
+    if (!goes_on_at_once(self))
+        answer_waiting(self);
     answer_all(&self->spreading, CKV_ACK_LOGGED);
     self->position = self->applied;
     self->sent = self->appended = 0;
@@ -71,8 +84,10 @@ void ckv_away_wait(struct ckv_replicator *self, unsigned failures)
         struct pollfd item = { .fd = self->wake, .events = POLLIN };
         poll(&item, 1, (int)(until - now));
         ckv_register_take(self);
-        answer_all(&self->waiting, CKV_ACK_LOCAL);
-        self->waiting_end = &self->waiting;
+        if (goes_on_at_once(self))
+            ckv_register_expire(self, now);
+        else
+            answer_waiting(self);
         ckv_parts_publish_status(self);
     }
 }

@@ -190,8 +190,12 @@ int ckv_arguments_read(struct ckv_arguments *self, const struct ckv_command *com
     if (self->help || (self->operand_count >= command->operands_min &&
                        self->operand_count <= command->operands_max))
         return CKV_EXIT_DONE;
-    return ckv_complain_usage("usage: curvekv %s [OPTIONS] %s; see 'curvekv %s --help'",
-                              command->name, command->operands, command->name);
+    bool too_many = self->operand_count > command->operands_max;
+    return ckv_complain_usage("%s%s%susage: curvekv %s [OPTIONS]%s%s; see 'curvekv %s --help'",
+                              too_many ? "'" : "",
+                              too_many ? self->operands[command->operands_max] : "",
+                              too_many ? "' is more than it takes; " : "", command->name,
+                              command->operands[0] ? " " : "", command->operands, command->name);
 }
 
 static int exit_status_of(int error)

@@ -53,15 +53,6 @@ static bool is_replaced(const struct beside *self, const char *dir, struct besid
     return is_other && open_beside(next, dir) == CKV_OK;
 }
 
-static void log_report(struct ckv_gateway *gateway)
-{
-    json_t *report = ckv_gateway_report(gateway);
-    char *text = json_dumps(report, JSON_COMPACT);
-    ckv_log(CKV_LOG_INFO, "%s", text ? text : "");
-    free(text);
-    json_decref(report);
-}
-
 /*  Threads started later inherit the mask.  */
 static void block_signals(sigset_t *signals)
 {
@@ -83,7 +74,7 @@ static void report(struct ckv_gateway *gateway, bool reports, uint64_t *accepted
     if (!reports && !(is_minute && totals.accepted != *accepted))
         return;
     *accepted = totals.accepted;
-    log_report(gateway);
+    ckv_gateway_log_report(gateway);
 }
 
 /*  Returns the signal that ends the gateway, or 0 when it is to go on with *NEXT.  */
@@ -132,7 +123,7 @@ static int run_over(const struct beside *self, struct ckv_gateway_options *optio
     else
         ckv_log(CKV_LOG_WARNING, "another store is in %s: clients are let go, and come again to it",
                 dir);
-    log_report(gateway);
+    ckv_gateway_log_report(gateway);
     ckv_gateway_stop(&gateway);
     return CKV_OK;
 }

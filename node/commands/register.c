@@ -353,12 +353,23 @@ static void describe(const struct ckv_arguments *arguments, char about[1024])
                  arguments->number ? arguments->number : "");
 }
 
+/*  As of a shell's variable that is not set.  */
+static bool is_empty(const char *value)
+{
+    return value && !value[0];
+}
+
 static int register_client(const struct ckv_arguments *arguments)
 {
     char about[1024];
     uint8_t key[32];
     if (!arguments->organisation && !arguments->number && !arguments->key)
-        return ckv_complain_usage("say who is registered: --organisation and --number, or --key");
+        return ckv_complain_usage("say who is registered: --organisation, --number or --key");
+    if (is_empty(arguments->organisation) || is_empty(arguments->number) ||
+        is_empty(arguments->key))
+        return ckv_complain_usage(
+            "--organisation, --number or --key is empty: say who is registered, or "
+            "leave it out");
     json_t *request = json_pack("{ss}", "command", "register");
     int status = add_registration(arguments, request);
     if (status == CKV_EXIT_DONE)

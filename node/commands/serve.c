@@ -7,6 +7,7 @@
 #include "node/admin.h"
 #include "node/commands/command.h"
 #include "node/commands/gateway_options.h"
+#include "node/gateway/report.h"
 #include "replication/cluster.h"
 
 #include <errno.h>
@@ -40,8 +41,8 @@ struct node {
     int signals;
 };
 
-/*  SIGTERM and SIGINT drain, SIGHUP reloads; all arrive at the admin service's poll. Threads
-    started later inherit the mask.  */
+/*  SIGTERM and SIGINT drain, SIGHUP reloads, SIGUSR1 reports; all arrive at the admin service's poll.
+    Threads started later inherit the mask.  */
 static int take_signals(void)
 {
     sigset_t set;
@@ -49,6 +50,7 @@ static int take_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
     signal(SIGPIPE, SIG_IGN);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return -1;
@@ -179,6 +181,17 @@ static void reload(void *argument)
     ckv_log(CKV_LOG_INFO, "SIGHUP: %s was read; its password is for the next connection", path);
 }
 
+/*  SIGUSR1.  */
+static void report(void *argument)
+{
+    struct node *self = argument;
+    if (self->gateway)
+        ckv_gateway_log_report(self->gateway);
+    else
+        ckv_log(CKV_LOG_INFO,
+                "SIGUSR1: this node has no gateway to report of; see 'curvekv status'");
+}
+
 /*  OPTIONS is NULL for a node without a gateway.  */
 static int start_gateway(struct node *self, struct ckv_gateway_options *options)
 {
@@ -218,7 +231,8 @@ static int start_services(struct node *self, const struct ckv_arguments *argumen
         .name = arguments->node,
         .cluster = arguments->cluster,
         .reload = reload,
-        .reload_argument = self,
+        .report = report,
+        .signal_argument = self,
     };
     return ckv_admin_new(&self->admin, &parts);
 }
@@ -457,7 +471,8 @@ const struct ckv_command ckv_command_serve = {
         "  --gateway ENDPOINT   run a gateway, too: see 'curvekv gateway "
         "--help'\n" CKV_GATEWAY_OPTION_HELP "\n"
         "Runs in the foreground and logs to standard error. SIGTERM and SIGINT finish what\n"
-        "was begun, then stop it; SIGHUP reads the password file again.\n"
+        "was begun, then stop it; SIGHUP reads the password file again; SIGUSR1 logs the counters\n"
+        "of the gateway, which are in 'curvekv status', too.\n"
         "\n"
         "A directory that has joined a cluster is not served without it any more, nor as a\n"
         "member of another one: it would give chosen storage keys that were given already.\n"

@@ -1,4 +1,7 @@
 #include "node/gateway/report.h"
+#include "kv/log.h"
+
+#include <stdlib.h>
 
 static void set_number(json_t *object, const char *name, uint64_t number)
 {
@@ -44,4 +47,13 @@ json_t *ckv_gateway_report(struct ckv_gateway *gateway)
     json_object_set_new(object, "refused", by_verdict(totals.refused));
     json_object_set_new(object, "ended", by_verdict(totals.ended));
     return object;
+}
+
+void ckv_gateway_log_report(struct ckv_gateway *gateway)
+{
+    json_t *report = ckv_gateway_report(gateway);
+    char *text = json_dumps(report, JSON_COMPACT);
+    ckv_log(CKV_LOG_INFO, "%s", text ? text : "");
+    free(text);
+    json_decref(report);
 }

@@ -9,4 +9,7 @@
     happened.  */
 json_t *ckv_gateway_report(struct ckv_gateway *gateway);
 
+/*  Logs it, in one line.  */
+void ckv_gateway_log_report(struct ckv_gateway *gateway);
+
 #endif

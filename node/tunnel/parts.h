@@ -5,6 +5,7 @@
 #ifndef CKV_TUNNEL_PARTS_H
 #define CKV_TUNNEL_PARTS_H
 
+#include "kv/log.h"
 #include "node/relay/relay.h"
 #include "node/tunnel/tunnel.h"
 
@@ -16,7 +17,8 @@ struct ckv_tunnel {
     uv_poll_t door; /* of the listening socket */
     uv_timer_t tick;
     struct ckv_poller poller; /* of the passages' streams */
-    uv_signal_t signals[2];
+    uv_signal_t signals[3];
+    struct ckv_log_pace pace; /* of programs that leave before they are ready */
     struct ckv_stream_room *room;
     struct ckv_passage *first; /* all passages */
     struct ckv_relay_counts counts;

@@ -311,7 +311,11 @@ static int on_inner_frame(void *argument, uint8_t flags, uint8_t *body, size_t s
 static void on_inner_ended(void *argument, int why)
 {
     struct ckv_passage *self = argument;
-    (void)why;
+    bool has_left = self->state == MEETING && (why == CKV_OK || why == CKV_ERROR_NOT_REACHABLE);
+    if (has_left && ckv_log_is_due(&self->tunnel->pace, CKV_ERROR_MECHANISM))
+        ckv_log(CKV_LOG_INFO,
+                "a program has left before it was ready, as one does that uses CURVE or "
+                "PLAIN; it is to connect here without security");
     end(self, &self->relay.inner, &self->relay.outer);
 }
 

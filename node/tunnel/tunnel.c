@@ -87,6 +87,10 @@ static void on_tick(uv_timer_t *timer)
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct ckv_tunnel *self = handle->data;
+    if (number == SIGHUP) {
+        ckv_log(CKV_LOG_INFO, "nothing to reload: a new certificate file takes a new tunnel");
+        return;
+    }
     ckv_log(CKV_LOG_INFO, "stopping on %s", strsignal(number));
     ckv_tunnel_close(self, CKV_OK);
 }
@@ -107,7 +111,7 @@ void ckv_tunnel_close(struct ckv_tunnel *self, int error)
 
 static int begin(struct ckv_tunnel *self)
 {
-    static const int numbers[] = { SIGTERM, SIGINT };
+    static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
     if (ckv_poller_open(&self->poller, &self->uv) != CKV_OK ||
         uv_poll_init(&self->uv, &self->door, self->listener) != 0 ||
         uv_timer_init(&self->uv, &self->tick) != 0)

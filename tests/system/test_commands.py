@@ -132,7 +132,8 @@ def list_prints_all_in_the_order_of_registration_and_filters(place):
     equal([o["storage_key"] for o in node.objects("list", "--state", "revoked")], ["k1"])
     until(lambda: node.run("resolve", "brief").status == REFUSED, "brief expires")
     node.run("resolve", "brief").ended(REFUSED, "has expired; register the client anew")
-    equal([o["storage_key"] for o in node.objects("list", "--state", "expired")], ["brief"])
+    equal([(o["storage_key"], o["state"], o["valid"])
+           for o in node.objects("list", "--state", "expired")], [("brief", "expired", False)])
     equal([o["storage_key"] for o in node.objects("list", "--state", "active")],
           ["k0", "k2", "k3", "k4"])
     register(place, node, "--key", "late", "--not-before", "7d")
@@ -397,11 +398,15 @@ def what_cannot_be_understood_is_wrong_usage(place):
         run(command, "--" + option).ended(USAGE, f"--{option} needs a value")
     for command in ("revoke", "rotate", "import", "show"):
         run(command, "--data", node.data).ended(USAGE, "usage: curvekv " + command)
-    node.run("revoke", "a", "b").ended(USAGE, "usage:")
-    node.run("list", "x").ended(USAGE, "usage:")
+    node.run("revoke", "a", "b").ended(USAGE, "'b' is more than it takes; usage: curvekv revoke")
+    node.run("list", "x").ended(USAGE, "'x' is more than it takes; usage: curvekv list [OPTIONS];")
+    for empty in ("--organisation", "--number", "--key"):  # of a variable that is not set
+        node.run("register", empty, "").ended(USAGE, "is empty: say who is registered")
+        node.run("register", "--meta", "a=b", "--organisation", "ACME", empty, "").ended(
+            USAGE, "is empty: say who is registered")
     node.run("status", "x").ended(USAGE, "usage:")
     node.run("register", "x").ended(USAGE, "usage:")
-    node.run("register").ended(USAGE, "--organisation and --number, or --key")
+    node.run("register").ended(USAGE, "--organisation, --number or --key")
     node.run("resolve").ended(USAGE, "name one certificate")
     node.run("resolve", "1", "--client-key", "x").ended(USAGE, "name one certificate")
     node.run("list", "--json=yes").ended(USAGE, "takes no value")

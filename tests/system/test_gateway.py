@@ -534,5 +534,13 @@ def a_gateway_that_cannot_be_is_refused_with_a_reason(place):
     true(not os.path.exists(place.path("n2")))
 
 
+@test
+def a_gateway_in_the_node_reports_on_sigusr1(place):
+    gateway = Gateway(place)
+    gateway.node.process.send_signal(signal.SIGUSR1)
+    until(lambda: '"handshakes":0' in gateway.log(), "the counters", SECONDS)
+    gateway.node.done("status")
+
+
 if __name__ == "__main__":
     main()

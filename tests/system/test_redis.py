@@ -44,7 +44,7 @@ def a_log_that_others_wrote_to_ends_with_its_epoch_though_nothing_of_that_is_lef
         at = f"{int(head) + further}-1"
         equal(redis.call("XADD", "{curvekv:t}:log", at, "e", "rubbish"), at)
         redis.call("XTRIM", "{curvekv:t}:log", "MAXLEN", "0")
-        b.register("--number", f"after {further}", "--ack", "local")
+        b.register("--number", f"after {further}", "--ack", "logged")  # in the next epoch
         settle([a, b])
         true(redis.call("HGET", "{curvekv:t}:state", "epoch") != epoch)
         equal(records(a), records(b))

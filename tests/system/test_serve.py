@@ -245,6 +245,8 @@ def sigterm_and_sigint_stop_a_node_and_sighup_does_not(place):
     node = place.node()
     node.process.send_signal(signal.SIGHUP)
     until(lambda: "SIGHUP" in node.log(), "SIGHUP in the log")
+    node.process.send_signal(signal.SIGUSR1)
+    until(lambda: "this node has no gateway to report of" in node.log(), "SIGUSR1 in the log")
     node.done("status")
     node.stop(signal.SIGTERM)
     contains(node.log(), "stopping on Terminated")

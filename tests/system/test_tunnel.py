@@ -463,6 +463,34 @@ def garbage_from_either_side_ends_that_connection_and_no_other(place):
 
 
 @test
+def a_stock_socket_with_curve_before_the_tunnel_is_said(place):
+    way = Way(place)
+    tunnel = way.tunnel()
+    keys = zmq.curve_keypair()
+    req = way.sockets.socket(zmq.REQ)
+    req.curve_publickey, req.curve_secretkey = keys
+    req.curve_serverkey = keys[0]
+    req.connect(tunnel.listen)
+    until(lambda: "a program has left before it was ready, as one does that uses CURVE" in
+          tunnel.log(), "it is said", SECONDS)
+    time.sleep(1)  # it comes again and again
+    equal(tunnel.said("a program has left"), 1)
+
+
+@test
+def sighup_does_not_end_a_tunnel(place):
+    way = Way(place)
+    rep = way.sockets.bind(zmq.REP, way.backend_endpoint)
+    tunnel = way.tunnel()
+    tunnel.process.send_signal(signal.SIGHUP)
+    until(lambda: "nothing to reload" in tunnel.log(), "SIGHUP in the log", SECONDS)
+    req = way.sockets.connect(zmq.REQ, tunnel.listen)
+    req.send(b"still here")
+    rep.send(rep.recv())
+    equal(req.recv(), b"still here")
+
+
+@test
 def wrong_options_are_said(place):
     way = Way(place)
     good = {"--certificate": way.certificate, "--to": way.gateway,
