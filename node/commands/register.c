@@ -365,11 +365,10 @@ static int register_client(const struct ckv_arguments *arguments)
     uint8_t key[32];
     if (!arguments->organisation && !arguments->number && !arguments->key)
         return ckv_complain_usage("say who is registered: --organisation, --number or --key");
-    if (is_empty(arguments->organisation) || is_empty(arguments->number) ||
-        is_empty(arguments->key))
+    if (is_empty(arguments->organisation) || is_empty(arguments->number))
         return ckv_complain_usage(
-            "--organisation, --number or --key is empty: say who is registered, or "
-            "leave it out");
+            "--organisation or --number is empty: say who is registered, or leave it "
+            "out");
     json_t *request = json_pack("{ss}", "command", "register");
     int status = add_registration(arguments, request);
     if (status == CKV_EXIT_DONE)

@@ -400,7 +400,7 @@ def what_cannot_be_understood_is_wrong_usage(place):
         run(command, "--data", node.data).ended(USAGE, "usage: curvekv " + command)
     node.run("revoke", "a", "b").ended(USAGE, "'b' is more than it takes; usage: curvekv revoke")
     node.run("list", "x").ended(USAGE, "'x' is more than it takes; usage: curvekv list [OPTIONS];")
-    for empty in ("--organisation", "--number", "--key"):  # of a variable that is not set
+    for empty in ("--organisation", "--number"):  # of a variable that is not set
         node.run("register", empty, "").ended(USAGE, "is empty: say who is registered")
         node.run("register", "--meta", "a=b", "--organisation", "ACME", empty, "").ended(
             USAGE, "is empty: say who is registered")
