@@ -1,6 +1,7 @@
 /*  away: Redis is not there. Resolves go on untouched; changes rest in the outbox; whoever waits for
-    the log is answered with what was reached, unless it is only another epoch that is to be joined; and the connection is tried again, each time after a
-    longer pause, of random length, so that a fleet does not come back all at once.
+    the log is answered with what was reached, unless it is only another epoch that is to be joined;
+    and the connection is tried again, each time after a longer pause, of random length, so that a
+    fleet does not come back all at once.
 */
 #include "replication/parts.h"
 

@@ -7,6 +7,7 @@
 #include "core/text.h"
 #include "core/time.h"
 #include "core/z85.h"
+#include "kv/system.h"
 #include "node/client.h"
 #include "node/commands/command.h"
 #include "node/dump.h"
@@ -320,6 +321,13 @@ static int by_name(const FTSENT **a, const FTSENT **b)
     return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
+/*  What errno says of a file. What is absent is not a store.  */
+static const char *reason_of(int number)
+{
+    int rc = ckv_system_error(number);
+    return ckv_strerror(rc == CKV_ERROR_NO_STORE ? CKV_ERROR_NO_FILE : rc);
+}
+
 /*  In the order of names, so that two runs over one tree do the same.  */
 static void import_directory(struct import *self, const char *path)
 {
@@ -335,7 +343,7 @@ static void import_directory(struct import *self, const char *path)
         case FTS_DNR:
         case FTS_ERR:
         case FTS_NS:
-            refuse(self, entry->fts_path, 0, strerror(entry->fts_errno));
+            refuse(self, entry->fts_path, 0, reason_of(entry->fts_errno));
             break;
         case FTS_SLNONE:
             refuse(self, entry->fts_path, 0, "this link points nowhere");
@@ -442,7 +450,7 @@ static void import_operand(struct import *self, const char *path)
     }
     FILE *file = standard_input ? stdin : fopen(path, "r");
     if (!file) {
-        refuse(self, path, 0, strerror(errno));
+        refuse(self, path, 0, reason_of(errno));
         return;
     }
     self->files++;

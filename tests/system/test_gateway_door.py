@@ -327,5 +327,25 @@ def known_clients_are_not_pushed_out_by_strangers(place):
     equal(len(crowd), 200)
 
 
+@test
+def who_sent_a_hello_before_it_was_accepted_is_met_at_once_and_a_stranger_not_greeted(place):
+    gateway = Gateway(place, "--loops", "1", beside=True)
+    router, known = gateway.backend(zmq.ROUTER), gateway.dedicated()
+    gateway.process.send_signal(signal.SIGSTOP)
+    strangers = [Peer(gateway.endpoint).say_hello(stranger()) for _ in range(5)]
+    client = Peer(gateway.endpoint).say_hello(known)
+    gateway.process.send_signal(signal.SIGCONT)
+    for peer in strangers:
+        try:
+            equal(peer.socket.recv(1), b"")
+        except ConnectionResetError:
+            pass
+    client.initiate()
+    client.client.ready(client.read_command())
+    client.send(b"here")
+    equal(router.recv_multipart()[1], b"here")
+    gateway.refused(unknown=5)
+
+
 if __name__ == "__main__":
     main()

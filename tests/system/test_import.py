@@ -189,7 +189,7 @@ def an_unreadable_file_is_named_and_the_rest_goes_in(place):
     equal(counts, {"imported": 4, "refused": 3})
     messages = {object["about"]: object["message"] for object in result.objects()[:-1]}
     contains(messages[closed], "permission denied")
-    contains(messages[shut], "Permission denied")
+    contains(messages[shut], "permission denied; run as the owner")
     os.chmod(shut, 0o700)
 
 
@@ -271,6 +271,13 @@ def a_progress_line_is_shown_on_a_terminal_alone(place):
     os.close(master)
     result = node.done("import", directory)
     lacks(result.err, "\r")
+
+
+@test
+def a_path_that_is_not_there_is_refused_with_what_to_do(place):
+    node = place.node()
+    node.run("import", place.path("absent")).ended(REFUSED, place.path("absent"),
+                                                   "there is no such file or directory; check the path")
 
 
 main()
