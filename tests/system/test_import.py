@@ -95,7 +95,7 @@ def several_operands_and_single_files_are_taken(place):
                        "--server-key", "dedicated")[0], {"imported": 2})
     equal({o["server_key"] for o in node.objects("list")}, {"dedicated"})
     equal(node.imports(one, two)[0], {"imported": 3, "unchanged": 2})
-    node.run("import", place.path("absent"), one).ended(REFUSED, place.path("absent"), "No such")
+    node.run("import", place.path("absent"), one).ended(REFUSED, place.path("absent"), "there is no such file or directory; check")
 
 
 @test
