@@ -590,12 +590,6 @@ int ckv_clients_open(struct ckv_loop *loop)
     return loop->options->shares_backend ? open_shared(loop) : CKV_OK;
 }
 
-static int open_outer(struct ckv_client *self, int fd)
-{
-    return ckv_stream_open(&self->relay.outer, &self->loop->poller, self->loop->room, fd, false,
-                           &outer_events, self, 0); /* nothing is due before it is ready */
-}
-
 /*  What it takes to the backend: a place in the shared connection, or words of its own for a
     connection of its own; both while it is not known which.  */
 static int prepare(struct ckv_client *self, const struct ckv_client_start *start)
@@ -619,14 +613,13 @@ int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start
         return CKV_ERROR_MEMORY;
     self->loop = loop;
     int rc = prepare(self, start);
-    if (rc == CKV_OK)
-        rc = open_outer(self, start->fd);
     if (rc != CKV_OK) {
-        ckv_member_leave(&self->member);
         free(self->first);
         free(self);
         return rc;
     }
+    ckv_stream_take(&self->relay.outer, start->watch, loop->room, &outer_events, self,
+                    0); /* nothing is due before it is ready */
     self->streams = 1;
     self->curve = *start->curve;
     self->is_stock = start->is_stock;

@@ -1,26 +1,26 @@
 /*  door: connections from accept to INITIATE. Strangers are turned away here, so this is made to
-    cost little: no allocation, no libuv handle, and for a stranger of a flood three system calls.
+    cost little: no allocation, and of the kernel as little as it takes: a stranger that sends its HELLO at
+    once costs three system calls, one that waits for our greeting five.
 
-    The sockets are in an epoll instance of their own, edge-triggered, which libuv polls as one
-    descriptor. Nothing is read off a socket before the command that is due is whole: what has come is
-    looked at in place (MSG_PEEK), and the next octets bring the next edge. So a slot needs no
-    buffer, and a peer that sends an octet a second has none but the kernel's. Whoever is closed before
-    its INITIATE is there has something unread in its socket, and is reset.
+    The sockets are watched edge-triggered. Nothing is read off one before the command that is due is
+    whole: what has come is looked at in place (MSG_PEEK), and the next octets bring the next edge. So
+    a slot needs no buffer, and a peer that sends an octet a second has none but the kernel's. Nor is the
+    kernel to wake us for less than a greeting and a HELLO (SO_RCVLOWAT): who sends less is looked at now
+    and then. Whoever is closed before its INITIATE is there has something unread in its socket, and
+    is reset.
 */
 #include "core/zmtp.h"
 #include "node/gateway/parts.h"
 
 #include <errno.h>
 #include <sodium.h>
-#include <sys/epoll.h>
+#include <stddef.h>
 #include <unistd.h>
 
-#define NAME_OF_LISTENER UINT64_MAX
-
 enum {
-    EVENTS = 64,  /* of one round */
     ACCEPTS = 32, /* of one round: who is here already comes first */
-    /* what a client sends up to HELLO, at most */
+    /* what a client sends up to HELLO, at least and at most */
+    FIRST_MIN = CKV_ZMTP_GREETING_SIZE + 2 + CKV_HELLO_SIZE,
     FIRST_MAX = CKV_ZMTP_GREETING_SIZE + CKV_ZMTP_HEADER_MAX + CKV_HELLO_SIZE,
     INITIATE_FRAME_MAX = CKV_ZMTP_HEADER_MAX + CKV_CURVE_INITIATE_MAX,
     COOKIE_KEY_MS = 60000,
@@ -29,6 +29,11 @@ enum {
 _Static_assert(FIRST_MAX + INITIATE_FRAME_MAX <=
                    sizeof(((struct ckv_stream_room *)0)->read) - CKV_STREAM_HEADROOM,
                "the room holds what is looked at");
+
+static struct ckv_loop *loop_of(struct ckv_poller *poller)
+{
+    return (struct ckv_loop *)((char *)poller - offsetof(struct ckv_loop, poller));
+}
 
 static void count_pending(struct ckv_loop *self)
 {
@@ -40,12 +45,17 @@ static void turn_away(struct ckv_loop *self, struct ckv_pending_slot *slot,
                       enum ckv_verdict verdict)
 {
     ckv_loop_count_verdict(self, verdict);
-    close(slot->fd);
+    ckv_watch_close(&slot->watch);
     ckv_pending_leave(self->pending, slot);
     count_pending(self);
 }
 
 /* ---- what has come ---- */
+
+static bool is_here(const struct ckv_pending_slot *slot)
+{
+    return slot->line != CKV_PENDING_LINES;
+}
 
 /*  Looks at what has come, at most MAX octets. Returns false when that is nothing new, or the
     connection is gone, and then so is the slot.  */
@@ -53,7 +63,7 @@ static bool look(struct ckv_loop *self, struct ckv_pending_slot *slot, size_t ma
                  struct ckv_octets *input)
 {
     uint8_t *octets = self->room->read + CKV_STREAM_HEADROOM;
-    ssize_t n = recv(slot->fd, octets, max, MSG_PEEK);
+    ssize_t n = recv(slot->watch.fd, octets, max, MSG_PEEK);
     if (n > 0) {
         *input = ckv_octets(octets, (size_t)n);
         return true;
@@ -63,10 +73,16 @@ static bool look(struct ckv_loop *self, struct ckv_pending_slot *slot, size_t ma
     return false;
 }
 
+/*  Be woken once so many octets are there: of a tcp socket, and of those that it accepts.  */
+static void wake_for(int fd, int octets)
+{
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &octets, sizeof(octets));
+}
+
 /*  Takes off the socket what was looked at: SIZE octets, or fewer when no more has come.  */
 static void take(struct ckv_loop *self, const struct ckv_pending_slot *slot, size_t size)
 {
-    (void)!recv(slot->fd, self->room->batch, size, 0);
+    (void)!recv(slot->watch.fd, self->room->batch, size, 0);
 }
 
 /*  Sends our greeting, unless it has gone, and a command of SIZE octets, or none. The socket's buffer is
@@ -85,7 +101,7 @@ static bool send_command(struct ckv_pending_slot *slot, const void *command, siz
         used += size;
     }
     slot->is_greeted = true;
-    return send(slot->fd, octets, used, MSG_NOSIGNAL) == (ssize_t)used;
+    return send(slot->watch.fd, octets, used, MSG_NOSIGNAL) == (ssize_t)used;
 }
 
 /*  Says ERROR 400 and no more. What the client has sent is read first: a socket that is closed with
@@ -199,20 +215,6 @@ static int read_first(struct ckv_octets input, uint8_t *minor, struct ckv_hello 
     return rc == CKV_OK ? (int)(size - input.size) : rc;
 }
 
-/*  While somebody waits, the loop must not sleep.  */
-static void on_waiting(uv_idle_t *idle)
-{
-    struct ckv_loop *self = idle->data;
-    if (!ckv_pending_first(self->pending, CKV_PENDING_WAITING))
-        uv_idle_stop(idle);
-}
-
-static void wait_for_turn(struct ckv_loop *self, struct ckv_pending_slot *slot)
-{
-    ckv_pending_move(self->pending, slot, CKV_PENDING_WAITING, uv_now(&self->uv));
-    uv_idle_start(&self->waiting, on_waiting);
-}
-
 static void meet_stranger(struct ckv_loop *self, struct ckv_pending_slot *slot)
 {
     struct ckv_octets input;
@@ -235,7 +237,7 @@ static void meet_stranger(struct ckv_loop *self, struct ckv_pending_slot *slot)
     else if (verdict != CKV_ADMITTED)
         turn_away(self, slot, verdict);
     else if (!hello.modified)
-        wait_for_turn(self, slot);
+        ckv_pending_move(self->pending, slot, CKV_PENDING_WAITING, uv_now(&self->uv));
     else {
         (void)ckv_storage_key_set(&slot->storage_key, hello.storage_key);
         welcome(self, slot, (size_t)rc, &hello, &certificate);
@@ -284,14 +286,14 @@ static void let_in(struct ckv_loop *self, struct ckv_pending_slot *slot,
                    const struct ckv_certificate *certificate, struct ckv_octets metadata)
 {
     struct ckv_client_start start = {
-        .fd = slot->fd,
+        .watch = &slot->watch,
         .minor = slot->minor,
         .curve = &slot->curve,
         .certificate = certificate,
         .is_stock = slot->storage_key.size == 0,
         .metadata = metadata,
     };
-    (void)epoll_ctl(self->epoll, EPOLL_CTL_DEL, slot->fd, NULL);
+    wake_for(slot->watch.fd, 1);
     if (ckv_client_begin(self, &start) != CKV_OK) {
         turn_away(self, slot, CKV_REFUSED_LIMIT);
         return;
@@ -327,16 +329,32 @@ static void meet_welcomed(struct ckv_loop *self, struct ckv_pending_slot *slot)
 
 /* ---- coming and going ---- */
 
-/*  Greets, and waits for more.  */
-static void wait_for_more(struct ckv_loop *self, struct ckv_pending_slot *slot, uint64_t name)
+static struct ckv_pending_slot *slot_of(struct ckv_watch *watch)
 {
-    struct epoll_event event = {
-        .events = EPOLLIN | EPOLLRDHUP | EPOLLET,
-        .data.u64 = name,
-    };
+    return (struct ckv_pending_slot *)((char *)watch - offsetof(struct ckv_pending_slot, watch));
+}
+
+/*  Who has closed, or half closed, gets no answer; a handshake that waits for its turn saves two
+    operations then.  */
+static void on_more(struct ckv_watch *watch, uint32_t events)
+{
+    struct ckv_loop *self = loop_of(watch->poller);
+    struct ckv_pending_slot *slot = slot_of(watch);
+    if (slot->line == CKV_PENDING_STRANGERS)
+        meet_stranger(self, slot);
+    else if (slot->line != CKV_PENDING_WAITING)
+        meet_welcomed(self, slot);
+    if (events & EPOLLRDHUP && is_here(slot))
+        turn_away(self, slot, CKV_REFUSED_LEFT);
+}
+
+/*  Greets, and waits for more.  */
+static void wait_for_more(struct ckv_loop *self, struct ckv_pending_slot *slot)
+{
     if (!slot->is_greeted)
         (void)send_command(slot, NULL, 0);
-    if (epoll_ctl(self->epoll, EPOLL_CTL_ADD, slot->fd, &event) != 0)
+    if (ckv_watch_open(&slot->watch, &self->poller, slot->watch.fd, EPOLLIN | EPOLLRDHUP | EPOLLET,
+                       on_more, NULL) != CKV_OK)
         turn_away(self, slot, CKV_REFUSED_LIMIT);
 }
 
@@ -365,19 +383,16 @@ static void enter(struct ckv_loop *self, int fd, const struct sockaddr *address)
     struct ckv_pending_slot *slot;
     while ((slot = ckv_pending_must_leave(self->pending, address)))
         turn_away(self, slot, CKV_REFUSED_CROWD);
-    slot = ckv_pending_enter(self->pending, fd, address, uv_now(&self->uv));
+    slot = ckv_pending_enter(self->pending, address, uv_now(&self->uv));
+    ckv_watch_hold(&slot->watch, &self->poller, fd);
     ckv_count_add(&self->counts.accepted, 1);
     count_pending(self);
-    uint64_t name = ckv_pending_name(self->pending, slot);
-    if (!is_early(self)) {
-        wait_for_more(self, slot, name);
-        return;
+    if (is_early(self)) {
+        meet_stranger(self, slot);
+        count_early(self, slot->line != CKV_PENDING_STRANGERS);
     }
-    meet_stranger(self, slot);
-    slot = ckv_pending_find(self->pending, name);
-    count_early(self, !slot || slot->line != CKV_PENDING_STRANGERS);
-    if (slot)
-        wait_for_more(self, slot, name);
+    if (is_here(slot))
+        wait_for_more(self, slot);
 }
 
 /*  Descriptors have run out: the oldest makes room, or the listening socket rests until the next
@@ -390,7 +405,7 @@ static void make_room(struct ckv_loop *self)
         return;
     }
     self->is_listening = false;
-    (void)epoll_ctl(self->epoll, EPOLL_CTL_DEL, self->listener, NULL);
+    ckv_watch_release(&self->door);
 }
 
 static void accept_some(struct ckv_loop *self)
@@ -409,60 +424,37 @@ static void accept_some(struct ckv_loop *self)
     }
 }
 
-/*  Who has closed, or half closed, gets no answer; a handshake that waits for its turn saves two
-    operations then.  */
-static void meet(struct ckv_loop *self, uint64_t name, uint32_t events)
+static void on_caller(struct ckv_watch *door, uint32_t events)
 {
-    struct ckv_pending_slot *slot = ckv_pending_find(self->pending, name);
-    if (slot && slot->line == CKV_PENDING_STRANGERS)
-        meet_stranger(self, slot);
-    else if (slot && slot->line != CKV_PENDING_WAITING)
-        meet_welcomed(self, slot);
-    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
-        slot = ckv_pending_find(self->pending, name);
-        if (slot)
-            turn_away(self, slot, CKV_REFUSED_LEFT);
-    }
+    (void)events;
+    loop_of(door->poller)->has_callers = true;
 }
 
-static void on_door(uv_poll_t *poll, int status, int ignored)
+bool ckv_door_round(void *argument)
 {
-    struct ckv_loop *self = poll->data;
-    struct epoll_event events[EVENTS];
-    bool has_callers = false;
-    (void)status;
-    (void)ignored;
-    int n = epoll_wait(self->epoll, events, EVENTS, 0);
-    for (int i = 0; i < n; i++) {
-        if (events[i].data.u64 == NAME_OF_LISTENER)
-            has_callers = true;
-        else
-            meet(self, events[i].data.u64, events[i].events);
-    }
-    if (has_callers)
+    struct ckv_loop *self = argument;
+    if (!self->pending)
+        return false;
+    if (self->has_callers)
         accept_some(self);
-}
-
-/*  After each round of the loop.  */
-static void on_round(uv_check_t *check)
-{
-    struct ckv_loop *self = check->data;
+    self->has_callers = false;
     struct ckv_pending_slot *slot = ckv_pending_first(self->pending, CKV_PENDING_WAITING);
     if (slot && ckv_share_may(&self->share))
         meet_waiting(self, slot);
     ckv_share_next_round(&self->share);
+    return ckv_pending_first(self->pending, CKV_PENDING_WAITING) != NULL;
 }
 
 /* ---- opening, closing, time ---- */
 
+/*  An ipc endpoint has one socket for all loops: only one of them is woken.  */
 static int listen_on(struct ckv_loop *self)
 {
-    struct epoll_event event = {
-        .events = EPOLLIN | EPOLLEXCLUSIVE, /* an ipc endpoint has one socket for all loops */
-        .data.u64 = NAME_OF_LISTENER,
-    };
-    self->is_listening = epoll_ctl(self->epoll, EPOLL_CTL_ADD, self->listener, &event) == 0;
-    return self->is_listening ? CKV_OK : CKV_ERROR_MEMORY;
+    int rc = ckv_watch_open(&self->door, &self->poller, self->listener, EPOLLIN | EPOLLEXCLUSIVE,
+                            on_caller, NULL);
+    self->is_listening = rc == CKV_OK;
+    wake_for(self->listener, FIRST_MIN);
+    return rc;
 }
 
 static void make_cookie_key(struct ckv_loop *self, uint64_t now)
@@ -485,20 +477,14 @@ int ckv_door_open(struct ckv_loop *self)
         return CKV_ERROR_MEMORY;
     make_cookie_key(self, uv_now(&self->uv));
     self->share.percent = options->stock_share;
-    uv_check_init(&self->uv, &self->round);
-    uv_idle_init(&self->uv, &self->waiting);
-    self->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (self->epoll < 0 || uv_poll_init(&self->uv, &self->door, self->epoll) != 0)
-        return CKV_ERROR_MEMORY;
-    self->door.data = self->round.data = self->waiting.data = self;
-    uv_poll_start(&self->door, UV_READABLE, on_door);
-    uv_check_start(&self->round, on_round);
     return listen_on(self);
 }
 
 /*  An ipc socket is of all loops, and stays until they have stopped.  */
 static void stop_listening(struct ckv_loop *self)
 {
+    if (self->is_listening)
+        ckv_watch_release(&self->door);
     self->is_listening = false;
     if (!self->owns_listener || ckv_endpoint_is_ipc(&self->options->listen))
         return;
@@ -509,21 +495,28 @@ static void stop_listening(struct ckv_loop *self)
 void ckv_door_close(struct ckv_loop *self)
 {
     struct ckv_pending_slot *slot;
-    if (self->door.loop) {
-        uv_poll_stop(&self->door);
-        uv_check_stop(&self->round);
-        uv_idle_stop(&self->waiting);
-    }
     for (int line = 0; self->pending && line < CKV_PENDING_LINES; line++)
         while ((slot = ckv_pending_first(self->pending, (enum ckv_pending_line)line)))
             turn_away(self, slot, CKV_REFUSED_LEFT);
-    if (self->epoll >= 0)
-        close(self->epoll);
-    self->epoll = -1;
     stop_listening(self);
     ckv_pending_destroy(&self->pending);
     sodium_free(self->cookie_keys);
     self->cookie_keys = NULL;
+}
+
+/*  Who speaks something else than ZMTP may never send as much as a HELLO. Each is looked at after a tick,
+    and then each time that it has been here for twice as long.  */
+static void look_around(struct ckv_loop *self, uint64_t now)
+{
+    struct ckv_pending_slot *next, *slot = ckv_pending_first(self->pending, CKV_PENDING_STRANGERS);
+    for (; slot; slot = next) {
+        uint64_t age = now + self->options->handshake_ms - slot->deadline;
+        next = ckv_pending_next(self->pending, slot);
+        if (age < (uint64_t)CKV_TICK_MS << slot->looks)
+            continue;
+        slot->looks++;
+        meet_stranger(self, slot);
+    }
 }
 
 void ckv_door_tick(struct ckv_loop *self, uint64_t now)
@@ -531,6 +524,7 @@ void ckv_door_tick(struct ckv_loop *self, uint64_t now)
     struct ckv_pending_slot *slot;
     while ((slot = ckv_pending_expired(self->pending, now)))
         turn_away(self, slot, CKV_REFUSED_DEADLINE);
+    look_around(self, now);
     if (now - self->cookie_key_made >= COOKIE_KEY_MS)
         make_cookie_key(self, now);
     if (!self->is_listening)

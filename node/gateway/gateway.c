@@ -68,7 +68,7 @@ static void on_tick(uv_timer_t *timer)
     self->has_resolved = false;
     if (self->drained_by && (self->drained_by <= now || !ckv_clients_any(self))) {
         ckv_clients_end(self);
-        uv_stop(&self->uv);
+        ckv_poller_stop(&self->poller);
     }
 }
 
@@ -84,7 +84,7 @@ static void on_stop(uv_async_t *async)
 static void *run_loop(void *argument)
 {
     struct ckv_loop *self = argument;
-    uv_run(&self->uv, UV_RUN_DEFAULT);
+    ckv_poller_run(&self->poller);
     return NULL;
 }
 
@@ -108,7 +108,7 @@ static int open_loop(struct ckv_loop *self, struct ckv_endpoint *endpoint, int l
     uv_async_init(&self->uv, &self->stop, on_stop);
     self->tick.data = self->stop.data = self;
     uv_timer_start(&self->tick, on_tick, CKV_TICK_MS, CKV_TICK_MS);
-    rc = ckv_poller_open(&self->poller, &self->uv);
+    rc = ckv_poller_open(&self->poller, &self->uv, ckv_door_round, self);
     if (rc == CKV_OK)
         rc = ckv_clients_open(self);
     return rc == CKV_OK ? ckv_door_open(self) : rc;
@@ -160,7 +160,7 @@ static int add_loop(struct ckv_gateway *self, int listener)
     loop->backend = self->options.backend;
     loop->admission = self->admission;
     loop->outage = &self->outage;
-    loop->epoll = loop->listener = -1;
+    loop->listener = -1;
     self->loop[self->loops++] = loop;
     return open_loop(loop, &self->options.listen, listener);
 }

@@ -52,13 +52,12 @@ struct ckv_loop {
     uv_loop_t uv;
     uv_timer_t tick;
     uv_async_t stop;
-    uv_check_t round;
-    uv_idle_t waiting; /* keeps the loop from sleeping while stock HELLOs wait */
+    struct ckv_poller poller; /* of all sockets below */
 
-    uv_poll_t door; /* of epoll */
-    int epoll;      /* the listening socket and the pending ones */
     int listener;
-    bool is_listening, owns_listener;
+    bool owns_listener;
+    struct ckv_watch door; /* of the listener */
+    bool is_listening, has_callers;
     uint8_t early_skipped,
         early_skip; /* how many HELLOs were not, and are not to be, looked for early */
     struct ckv_pending *pending;
@@ -67,7 +66,6 @@ struct ckv_loop {
     uint8_t cookie_key;                                /* the current one */
     uint64_t cookie_key_made;
 
-    struct ckv_poller poller; /* of the streams of its clients */
     struct ckv_host backend;
     struct ckv_stream_room *room;
     struct ckv_client_list timed;    /* those with a deadline: they reach for the backend, or end */
@@ -97,6 +95,10 @@ int ckv_door_open(struct ckv_loop *self);
 /*  Closes it, and all that wait there.  */
 void ckv_door_close(struct ckv_loop *self);
 
+/*  Lets callers in, and gives stock HELLOs their turn, after each round of ARGUMENT, the loop. Returns
+    whether some still wait.  */
+bool ckv_door_round(void *argument);
+
 /*  Turns away who has been there for too long; listens again, if descriptors had run out.  */
 void ckv_door_tick(struct ckv_loop *self, uint64_t now);
 
@@ -104,7 +106,7 @@ void ckv_door_tick(struct ckv_loop *self, uint64_t now);
 
 /*  What the door has found out of a connection whose INITIATE is open.  */
 struct ckv_client_start {
-    int fd;
+    struct ckv_watch *watch; /* of its socket */
     uint8_t minor;
     const struct ckv_curve_server *curve;
     const struct ckv_certificate *certificate;
@@ -115,8 +117,8 @@ struct ckv_client_start {
 /*  To be called once, before the first client. Returns CKV_ERROR_MEMORY.  */
 int ckv_clients_open(struct ckv_loop *loop);
 
-/*  Makes a client, which takes over the descriptor, and begins to reach for the backend. Returns an
-    error when it cannot be; then the descriptor stays the door's.  */
+/*  Makes a client, which takes over the socket, and begins to reach for the backend. Returns an error
+    when it cannot be; then the socket stays the door's.  */
 int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start);
 
 /*  Goes on with what waits for time.  */

@@ -142,6 +142,12 @@ struct ckv_pending_slot *ckv_pending_first(struct ckv_pending *self, enum ckv_pe
     return at(self, self->lines[line].oldest);
 }
 
+struct ckv_pending_slot *ckv_pending_next(struct ckv_pending *self,
+                                          const struct ckv_pending_slot *slot)
+{
+    return at(self, slot->in_line.newer);
+}
+
 /*  The oldest of the crowd.  */
 static struct ckv_pending_slot *oldest_of_crowd(struct ckv_pending *self)
 {
@@ -166,14 +172,13 @@ struct ckv_pending_slot *ckv_pending_must_leave(struct ckv_pending *self,
     return oldest ? oldest : ckv_pending_first(self, CKV_PENDING_KNOWN);
 }
 
-struct ckv_pending_slot *ckv_pending_enter(struct ckv_pending *self, int fd,
-                                           const struct sockaddr *address, uint64_t now)
+struct ckv_pending_slot *ckv_pending_enter(struct ckv_pending *self, const struct sockaddr *address,
+                                           uint64_t now)
 {
     uint32_t index = self->free;
     struct ckv_pending_slot *slot = &self->slots[index];
     self->free = slot->in_line.newer;
     self->count++;
-    slot->fd = fd;
     slot->line = CKV_PENDING_STRANGERS;
     slot->deadline = now + self->timeout_ms;
     slot->counter = counter_of(self, address);
@@ -197,12 +202,10 @@ void ckv_pending_move(struct ckv_pending *self, struct ckv_pending_slot *slot,
 
 void ckv_pending_leave(struct ckv_pending *self, struct ckv_pending_slot *slot)
 {
-    uint32_t turn = slot->turn + 1;
     take_out(self, &self->lines[slot->line], index_of(self, slot), false);
     discount(self, slot);
     sodium_memzero(slot, sizeof(*slot));
     slot->line = CKV_PENDING_LINES;
-    slot->turn = turn;
     slot->in_line.newer = self->free;
     self->free = index_of(self, slot);
     self->count--;
@@ -221,17 +224,4 @@ struct ckv_pending_slot *ckv_pending_expired(struct ckv_pending *self, uint64_t 
 uint32_t ckv_pending_count(const struct ckv_pending *self)
 {
     return self->count;
-}
-
-/* ---- names ---- */
-
-uint64_t ckv_pending_name(const struct ckv_pending *self, const struct ckv_pending_slot *slot)
-{
-    return (uint64_t)slot->turn << 32 | index_of(self, slot);
-}
-
-struct ckv_pending_slot *ckv_pending_find(struct ckv_pending *self, uint64_t name)
-{
-    struct ckv_pending_slot *slot = at(self, (uint32_t)name);
-    return slot && slot->line != CKV_PENDING_LINES && slot->turn == name >> 32 ? slot : NULL;
 }

@@ -25,6 +25,7 @@
 
 #include "core/curve.h"
 #include "core/storage_key.h"
+#include "node/relay/poller.h"
 #include <stdbool.h>
 #include <sys/socket.h>
 
@@ -40,18 +41,18 @@ struct ckv_pending_link {
     uint32_t older, newer;
 };
 
-/*  For the owner of the table: fd, step's keys and curve. The rest is the table's.  */
+/*  Up to curve it is for the owner of the table. The rest is the table's.  */
 struct ckv_pending_slot {
-    int fd;
+    struct ckv_watch watch;
     bool is_greeted;    /* our greeting has gone */
     uint8_t minor;      /* of the peer's greeting */
     uint8_t cookie_key; /* which of the loop's */
+    uint8_t looks;      /* at a stranger of whom nothing was heard */
     uint16_t past;      /* octets of greeting and HELLO, welcomed, that are still in the socket */
     struct ckv_storage_key storage_key; /* of a modified HELLO; size 0: a stock one */
     struct ckv_curve_server curve;
 
-    uint8_t line; /* or CKV_PENDING_LINES: the slot is free */
-    uint32_t turn;
+    uint8_t line;     /* or CKV_PENDING_LINES: the slot is free */
     uint32_t counter; /* of its address */
     struct ckv_pending_link in_line, of_address;
     uint64_t deadline;
@@ -72,8 +73,8 @@ struct ckv_pending_slot *ckv_pending_must_leave(struct ckv_pending *self,
                                                 const struct sockaddr *address);
 
 /*  Enters a connection, at the end of the strangers, at NOW (ms, of a clock that does not step).  */
-struct ckv_pending_slot *ckv_pending_enter(struct ckv_pending *self, int fd,
-                                           const struct sockaddr *address, uint64_t now);
+struct ckv_pending_slot *ckv_pending_enter(struct ckv_pending *self, const struct sockaddr *address,
+                                           uint64_t now);
 
 /*  Puts it at the end of LINE, with a new deadline.  */
 void ckv_pending_move(struct ckv_pending *self, struct ckv_pending_slot *slot,
@@ -85,13 +86,13 @@ void ckv_pending_leave(struct ckv_pending *self, struct ckv_pending_slot *slot);
 /*  The one that has stood longest in LINE, or NULL.  */
 struct ckv_pending_slot *ckv_pending_first(struct ckv_pending *self, enum ckv_pending_line line);
 
+/*  The one behind SLOT in its line, or NULL.  */
+struct ckv_pending_slot *ckv_pending_next(struct ckv_pending *self,
+                                          const struct ckv_pending_slot *slot);
+
 /*  One whose deadline is past, or NULL.  */
 struct ckv_pending_slot *ckv_pending_expired(struct ckv_pending *self, uint64_t now);
 
 uint32_t ckv_pending_count(const struct ckv_pending *self);
-
-/*  A name for a slot that is not given twice: what it named is found, or NULL once it has left.  */
-uint64_t ckv_pending_name(const struct ckv_pending *self, const struct ckv_pending_slot *slot);
-struct ckv_pending_slot *ckv_pending_find(struct ckv_pending *self, uint64_t name);
 
 #endif

@@ -7,25 +7,57 @@ enum { EVENTS = 128 }; /* of one round */
 
 /* ---- watches ---- */
 
-/*  A peer that hangs up is told of even where nothing is asked for: by its edge, so that it is told once.
-    No change of what is watched takes memory.  */
-static void watch(struct ckv_watch *self, uint32_t events)
+/*  A peer that hangs up is told of even where nothing is asked for: by its edge, so that it is told
+    once.  */
+static int tell_epoll(struct ckv_watch *self, int operation, uint32_t events)
 {
     struct epoll_event event = { .events = events ? events : EPOLLET, .data.ptr = self };
     self->watched = events;
-    (void)epoll_ctl(self->poller->epoll, EPOLL_CTL_MOD, self->fd, &event);
+    return epoll_ctl(self->poller->epoll, operation, self->fd, &event);
 }
 
-int ckv_watch_open(struct ckv_watch *self, struct ckv_poller *poller, int fd,
+/*  This takes no memory, and so does not fail.  */
+static void watch(struct ckv_watch *self, uint32_t events)
+{
+    (void)tell_epoll(self, EPOLL_CTL_MOD, events);
+}
+
+void ckv_watch_hold(struct ckv_watch *self, struct ckv_poller *poller, int fd)
+{
+    *self = (struct ckv_watch){ .poller = poller, .fd = fd };
+}
+
+int ckv_watch_open(struct ckv_watch *self, struct ckv_poller *poller, int fd, uint32_t events,
                    void (*happened)(struct ckv_watch *self, uint32_t events),
                    void (*closed)(struct ckv_watch *self))
 {
-    struct epoll_event event = { .events = EPOLLIN,
-                                 .data.ptr = self }; /* what is asked for first */
     *self = (struct ckv_watch){
-        .poller = poller, .happened = happened, .closed = closed, .fd = fd, .watched = EPOLLIN
+        .poller = poller, .happened = happened, .closed = closed, .fd = fd, .asked = events
     };
-    return epoll_ctl(poller->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? CKV_OK : CKV_ERROR_MEMORY;
+    return tell_epoll(self, EPOLL_CTL_ADD, events) == 0 ? CKV_OK : CKV_ERROR_MEMORY;
+}
+
+/*  What has happened to SELF in this round is not told any more.  */
+static void forget(struct ckv_watch *self)
+{
+    struct ckv_poller *poller = self->poller;
+    for (int i = poller->at; i < poller->count; i++)
+        if (poller->events[i].data.ptr == self)
+            poller->events[i].data.ptr = NULL;
+    self->fd = -1;
+}
+
+void ckv_watch_take(struct ckv_watch *self, struct ckv_watch *from, uint32_t events,
+                    void (*happened)(struct ckv_watch *self, uint32_t events),
+                    void (*closed)(struct ckv_watch *self))
+{
+    *self = (struct ckv_watch){ .poller = from->poller,
+                                .happened = happened,
+                                .closed = closed,
+                                .fd = from->fd,
+                                .asked = events };
+    forget(from);
+    watch(self, events);
 }
 
 /*  What is asked for no more is taken out when it happens, if it does: who pauses often goes on soon.  */
@@ -45,27 +77,28 @@ static void tell_closed(struct ckv_poller *self)
     }
 }
 
-static void on_idle(uv_idle_t *idle)
+static void end(struct ckv_watch *self)
 {
-    uv_idle_stop(idle);
-    tell_closed(idle->data);
+    forget(self);
+    if (!self->closed)
+        return;
+    self->next = self->poller->closed;
+    self->poller->closed = self;
 }
 
 void ckv_watch_close(struct ckv_watch *self)
 {
-    struct ckv_poller *poller = self->poller;
     close(self->fd); /* which takes it out of epoll */
-    self->fd = -1;
-    for (int i = poller->at; i < poller->count; i++)
-        if (poller->events[i].data.ptr == self)
-            poller->events[i].data.ptr = NULL;
-    self->next = poller->closed;
-    poller->closed = self;
-    if (!poller->events)
-        uv_idle_start(&poller->idle, on_idle);
+    end(self);
 }
 
-/* ---- the poller ---- */
+void ckv_watch_release(struct ckv_watch *self)
+{
+    (void)epoll_ctl(self->poller->epoll, EPOLL_CTL_DEL, self->fd, NULL);
+    end(self);
+}
+
+/* ---- the loop ---- */
 
 static void tell(struct ckv_watch *self, uint32_t events)
 {
@@ -76,46 +109,67 @@ static void tell(struct ckv_watch *self, uint32_t events)
         watch(self, self->asked);
 }
 
-static void on_poll(uv_poll_t *poll, int status, int ignored)
+/*  Tells what has happened. Returns whether something of libuv's has.  */
+static bool tell_all(struct ckv_poller *self)
 {
-    struct ckv_poller *self = poll->data;
-    struct epoll_event events[EVENTS];
-    (void)status;
-    (void)ignored;
-    self->count = epoll_wait(self->epoll, events, EVENTS, 0);
-    self->events = events;
+    bool uv_has = false;
     for (self->at = 0; self->at < self->count;) {
-        const struct epoll_event *event = &events[self->at++];
-        if (event->data.ptr)
+        const struct epoll_event *event = &self->events[self->at++];
+        if (event->data.ptr == self)
+            uv_has = true;
+        else if (event->data.ptr)
             tell(event->data.ptr, event->events);
     }
-    self->events = NULL;
-    self->at = self->count = 0;
-    tell_closed(self);
+    return uv_has;
 }
 
-int ckv_poller_open(struct ckv_poller *self, uv_loop_t *loop)
+void ckv_poller_round(struct ckv_poller *self, bool waits)
 {
-    *self = (struct ckv_poller){ .epoll = epoll_create1(EPOLL_CLOEXEC) };
-    if (self->epoll < 0 || uv_poll_init(loop, &self->poll, self->epoll) != 0) {
-        if (self->epoll >= 0)
-            close(self->epoll);
-        *self = (struct ckv_poller){ .epoll = -1 };
-        return CKV_ERROR_MEMORY;
-    }
-    uv_idle_init(loop, &self->idle);
-    self->poll.data = self->idle.data = self;
-    uv_poll_start(&self->poll, UV_READABLE, on_poll);
-    return CKV_OK;
+    struct epoll_event events[EVENTS];
+    bool is_idle = waits && !self->is_busy && !self->closed;
+    self->count =
+        epoll_wait(self->epoll, events, EVENTS, is_idle ? uv_backend_timeout(self->uv) : 0);
+    self->events = events;
+    uv_update_time(self->uv);
+    bool uv_has = tell_all(self);
+    self->events = NULL;
+    self->at = self->count = 0;
+    if (uv_has || uv_backend_timeout(self->uv) == 0)
+        uv_run(self->uv, UV_RUN_NOWAIT);
+    tell_closed(self);
+    self->is_busy = self->after && self->after(self->argument);
+}
+
+void ckv_poller_run(struct ckv_poller *self)
+{
+    while (!self->is_stopped)
+        ckv_poller_round(self, true);
+}
+
+void ckv_poller_stop(struct ckv_poller *self)
+{
+    self->is_stopped = true;
+}
+
+int ckv_poller_open(struct ckv_poller *self, uv_loop_t *uv, bool (*after)(void *argument),
+                    void *argument)
+{
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = self };
+    *self = (struct ckv_poller){
+        .uv = uv, .after = after, .argument = argument, .epoll = epoll_create1(EPOLL_CLOEXEC)
+    };
+    if (self->epoll >= 0 && epoll_ctl(self->epoll, EPOLL_CTL_ADD, uv_backend_fd(uv), &event) == 0)
+        return CKV_OK;
+    ckv_poller_close(self);
+    return CKV_ERROR_MEMORY;
 }
 
 void ckv_poller_close(struct ckv_poller *self)
 {
-    if (!self->poll.data)
+    if (!self->uv)
         return;
     tell_closed(self);
-    uv_close((uv_handle_t *)&self->poll, NULL);
-    uv_close((uv_handle_t *)&self->idle, NULL);
-    close(self->epoll);
-    self->poll.data = NULL;
+    if (self->epoll >= 0)
+        close(self->epoll);
+    *self = (struct ckv_poller){ .epoll = -1 };
 }

@@ -1,9 +1,12 @@
-/*  poller: the sockets of a loop, and what happens on them.
+/*  poller: what happens on the sockets of a loop, and the loop itself.
 
-    libuv has uv_poll_t for that. But from its opening to its close each asks the kernel eight times
-    where two times do: it adds the descriptor to epoll for a try, takes it out again, and so before
-    each change. A gateway has two sockets a client, and many a client is there for one handshake. So
-    the sockets of a loop are in an epoll instance of their own, which libuv polls as one descriptor.
+    A gateway's sockets come and go by the thousand a second, and what is asked of the kernel for each is most of
+    what it costs. So they are in one epoll instance, each put in once and taken out by its close.
+    libuv's uv_poll_t would ask eight times where this asks two times: it adds a descriptor for a try,
+    takes it out again, and so before each change.
+
+    Timers and signals stay libuv's. Its loop is one more descriptor of this one (uv_backend_fd) and runs
+    when something of its own is due: so a round waits once, and not once at each of two loops.
 
     All of this is for the loop's thread.
 */
@@ -20,16 +23,18 @@ struct ckv_watch;
 
 /*  Inside, do not touch.  */
 struct ckv_poller {
-    uv_poll_t poll; /* of EPOLL */
-    uv_idle_t idle; /* while there are watches to be told that they are closed */
+    uv_loop_t *uv;
+    bool (*after)(void *argument);
+    void *argument;
     int epoll;
-    struct epoll_event
-        *events; /* of this round, of which those before AT are dealt with; or NULL */
+    bool is_busy; /* the next round must not wait */
+    bool is_stopped;
+    struct epoll_event *events; /* of this round, of which those before AT are told; or NULL */
     int at, count;
     struct ckv_watch *closed;
 };
 
-/*  A socket that is watched. Inside, do not touch, but for fd.  */
+/*  A socket that is watched; zeros are a closed one. Inside, do not touch, but for fd.  */
 struct ckv_watch {
     struct ckv_poller *poller;
     void (*happened)(struct ckv_watch *self, uint32_t events);
@@ -40,26 +45,49 @@ struct ckv_watch {
     uint32_t watched; /* what epoll was told: it may be more than is asked for */
 };
 
-/*  Returns CKV_ERROR_MEMORY, when descriptors have run out, too.  */
-int ckv_poller_open(struct ckv_poller *self, uv_loop_t *loop);
+/*  With the timers and all else that is started in UV. AFTER is called with ARGUMENT at the end of each
+    round; it returns whether there is more to do at once. It may be NULL. Returns CKV_ERROR_MEMORY,
+    when descriptors have run out, too.  */
+int ckv_poller_open(struct ckv_poller *self, uv_loop_t *uv, bool (*after)(void *argument),
+                    void *argument);
 
-/*  After the last of its watches; those that were closed and not told so yet are told now. The memory is
-    the caller's again when the loop has run. One of zeros, or closed, may be closed.  */
+/*  After the last of its watches; those that were closed and not told so yet are told now. One of zeros,
+    or closed, may be closed.  */
 void ckv_poller_close(struct ckv_poller *self);
 
-/*  Watches FD, of which no other process may have a copy. Calls HAPPENED with what happens of what is
-    asked for, nothing at first: EPOLLIN, EPOLLOUT, as long as it is so. A hang-up and an error are
-    whatever is asked for: reading or writing tells which. Returns CKV_ERROR_MEMORY; then FD stays the
-    caller's.  */
-int ckv_watch_open(struct ckv_watch *self, struct ckv_poller *poller, int fd,
+/*  Goes round until ckv_poller_stop: in place of uv_run.  */
+void ckv_poller_run(struct ckv_poller *self);
+void ckv_poller_stop(struct ckv_poller *self);
+
+/*  Goes round once: waits until something happens, unless WAITS is false, and tells it.  */
+void ckv_poller_round(struct ckv_poller *self, bool waits);
+
+/*  Holds FD without watching it: it can be closed, and be watched later.  */
+void ckv_watch_hold(struct ckv_watch *self, struct ckv_poller *poller, int fd);
+
+/*  Watches FD, of which no other process may have a copy. Calls HAPPENED with what happens of EVENTS:
+    those of epoll_ctl, EPOLLET among them. A hang-up and an error are whatever is asked for: reading
+    or writing tells which. Returns CKV_ERROR_MEMORY; then FD stays the caller's.
+
+    CLOSED is called, from the loop, when the watch is closed and its memory the caller's again; NULL: it
+    is so at once.  */
+int ckv_watch_open(struct ckv_watch *self, struct ckv_poller *poller, int fd, uint32_t events,
                    void (*happened)(struct ckv_watch *self, uint32_t events),
                    void (*closed)(struct ckv_watch *self));
+
+/*  Goes on with the socket of FROM, which is closed without a call of its own. EVENTS are asked for, the
+    rest is as above; but this cannot fail.  */
+void ckv_watch_take(struct ckv_watch *self, struct ckv_watch *from, uint32_t events,
+                    void (*happened)(struct ckv_watch *self, uint32_t events),
+                    void (*closed)(struct ckv_watch *self));
 
 /*  Asks for EVENTS from now on: EPOLLIN, EPOLLOUT, both, or 0.  */
 void ckv_watch_ask(struct ckv_watch *self, uint32_t events);
 
-/*  Closes FD. HAPPENED is not called any more; CLOSED is, from the loop, and then the memory is the
-    caller's again.  */
+/*  Closes the socket. HAPPENED is not called any more.  */
 void ckv_watch_close(struct ckv_watch *self);
+
+/*  The same, but the socket stays open, and is the caller's.  */
+void ckv_watch_release(struct ckv_watch *self);
 
 #endif

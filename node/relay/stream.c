@@ -27,6 +27,7 @@ static void on_closed(struct ckv_watch *watch)
     self->events->closed(self->argument);
 }
 
+/*  What is asked for first is EPOLLIN, so it is watched before it is asked for.  */
 int ckv_stream_open(struct ckv_stream *self, struct ckv_poller *poller,
                     struct ckv_stream_room *room, int fd, bool connecting,
                     const struct ckv_stream_events *events, void *argument, size_t frame_max)
@@ -36,9 +37,24 @@ int ckv_stream_open(struct ckv_stream *self, struct ckv_poller *poller,
                                  .argument = argument,
                                  .frame_max = frame_max,
                                  .connecting = connecting };
-    int rc = ckv_watch_open(&self->watch, poller, fd, on_happened, on_closed);
-    self->is_open = rc == CKV_OK;
-    return rc;
+    int rc = ckv_watch_open(&self->watch, poller, fd, EPOLLIN, on_happened, on_closed);
+    if (rc != CKV_OK)
+        return rc;
+    self->is_open = true;
+    ckv_watch_ask(&self->watch, 0);
+    return CKV_OK;
+}
+
+void ckv_stream_take(struct ckv_stream *self, struct ckv_watch *from, struct ckv_stream_room *room,
+                     const struct ckv_stream_events *events, void *argument, size_t frame_max)
+{
+    *self = (struct ckv_stream){ .room = room,
+                                 .events = events,
+                                 .argument = argument,
+                                 .frame_max = frame_max,
+                                 .is_open = true };
+    ckv_watch_take(&self->watch, from, EPOLLIN, on_happened, on_closed);
+    ckv_watch_ask(&self->watch, 0);
 }
 
 static void drop_out(struct ckv_stream *self)

@@ -1,4 +1,4 @@
-/*  stream: one end of a ZMTP connection in a libuv loop: a socket on which frames come and go.
+/*  stream: one end of a ZMTP connection in a loop: a socket on which frames come and go.
 
     It knows greetings and frames (core/zmtp.h) and no mechanism: what the frames are is the
     owner's business. Two streams are paired to relay from one to the other:
@@ -14,8 +14,8 @@
     what the frame's header claims.
 
     The socket is a plain descriptor, watched by the loop's poller (node/relay/poller.h): tcp and ipc
-    are the same here, and a connection that was accepted elsewhere becomes a stream by
-    ckv_stream_open.
+    are the same here, and a connection that has been watched elsewhere becomes a stream by
+    ckv_stream_take.
 */
 #ifndef CKV_STREAM_H
 #define CKV_STREAM_H
@@ -81,6 +81,10 @@ struct ckv_stream {
 int ckv_stream_open(struct ckv_stream *self, struct ckv_poller *poller,
                     struct ckv_stream_room *room, int fd, bool connecting,
                     const struct ckv_stream_events *events, void *argument, size_t frame_max);
+
+/*  The same with the connected socket of FROM, and its poller; FROM is closed then. Cannot fail.  */
+void ckv_stream_take(struct ckv_stream *self, struct ckv_watch *from, struct ckv_stream_room *room,
+                     const struct ckv_stream_events *events, void *argument, size_t frame_max);
 
 /*  Frames that come from now on have at most FRAME_MAX octets instead; from a callback, too, for those
     behind its frame.  */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -36,22 +37,19 @@ void ckv_tunnel_tried(struct ckv_tunnel *self, size_t tried, int error)
 
 /* ---- the door ---- */
 
-static void on_knock(uv_poll_t *door, int status, int events);
-
-static void open_door(struct ckv_tunnel *self)
+static struct ckv_tunnel *tunnel_of(struct ckv_watch *door)
 {
-    uv_poll_start(&self->door, UV_READABLE, on_knock);
+    return (struct ckv_tunnel *)((char *)door - offsetof(struct ckv_tunnel, door));
 }
 
 /*  Without descriptors the door stays shut until the next tick: it would not stop knocking.  */
-static void on_knock(uv_poll_t *door, int status, int events)
+static void on_knock(struct ckv_watch *door, uint32_t events)
 {
-    struct ckv_tunnel *self = door->data;
-    (void)status;
+    struct ckv_tunnel *self = tunnel_of(door);
     (void)events;
     int fd = accept4(self->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-        uv_poll_stop(door);
+        ckv_watch_ask(door, 0);
     if (fd >= 0 && ckv_passage_begin(self, fd) != CKV_OK)
         close(fd);
 }
@@ -66,22 +64,15 @@ static int listen_for_owner(struct ckv_tunnel *self)
 
 /* ---- its life ---- */
 
-/*  With its last handles the loop ends.  */
-static void end(struct ckv_tunnel *self)
-{
-    uv_close((uv_handle_t *)&self->tick, NULL);
-    ckv_poller_close(&self->poller);
-}
-
 static void on_tick(uv_timer_t *timer)
 {
     struct ckv_tunnel *self = timer->data;
     ckv_host_tick(&self->options->server);
     ckv_passages_tick(self);
     if (!self->is_closing)
-        open_door(self);
+        ckv_watch_ask(&self->door, EPOLLIN);
     else if (!self->first)
-        end(self);
+        ckv_poller_stop(&self->poller);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -101,10 +92,9 @@ void ckv_tunnel_close(struct ckv_tunnel *self, int error)
         return;
     self->is_closing = true;
     self->error = error;
-    uv_close((uv_handle_t *)&self->door, NULL);
+    ckv_watch_close(&self->door);
     for (size_t i = 0; i < sizeof(self->signals) / sizeof(self->signals[0]); i++)
         uv_close((uv_handle_t *)&self->signals[i], NULL);
-    close(self->listener);
     ckv_endpoint_remove(&self->options->listen);
     ckv_passages_end(self);
 }
@@ -112,18 +102,18 @@ void ckv_tunnel_close(struct ckv_tunnel *self, int error)
 static int begin(struct ckv_tunnel *self)
 {
     static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
-    if (ckv_poller_open(&self->poller, &self->uv) != CKV_OK ||
-        uv_poll_init(&self->uv, &self->door, self->listener) != 0 ||
+    if (ckv_poller_open(&self->poller, &self->uv, NULL, NULL) != CKV_OK ||
+        ckv_watch_open(&self->door, &self->poller, self->listener, EPOLLIN, on_knock, NULL) !=
+            CKV_OK ||
         uv_timer_init(&self->uv, &self->tick) != 0)
         return CKV_ERROR_MEMORY;
-    self->door.data = self->tick.data = self;
+    self->tick.data = self;
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         if (uv_signal_init(&self->uv, &self->signals[i]) != 0 ||
             uv_signal_start(&self->signals[i], on_signal, numbers[i]) != 0)
             return CKV_ERROR_MEMORY;
         self->signals[i].data = self;
     }
-    open_door(self);
     uv_timer_start(&self->tick, on_tick, TICK_MS, TICK_MS);
     return CKV_OK;
 }
@@ -138,6 +128,9 @@ static int run(struct ckv_tunnel *self)
         return rc;
     ckv_log(CKV_LOG_INFO, "ready: tunnel at %s, server %s",
             ckv_endpoint_text(&self->options->listen, listen), self->options->server.text);
+    ckv_poller_run(&self->poller);
+    ckv_poller_close(&self->poller);
+    uv_close((uv_handle_t *)&self->tick, NULL);
     uv_run(&self->uv, UV_RUN_DEFAULT);
     return self->error;
 }

@@ -152,7 +152,7 @@ static void open_fixture(struct fixture *self)
     if (!pattern.client.session.peer_nonce)
         shake_hands(&pattern);
     require(uv_loop_init(&self->loop) == 0);
-    require(ckv_poller_open(&self->poller, &self->loop) == CKV_OK);
+    require(ckv_poller_open(&self->poller, &self->loop, NULL, NULL) == CKV_OK);
     struct ckv_shared_options options = { .uv = &self->loop,
                                           .poller = &self->poller,
                                           .room = &self->room,
@@ -215,12 +215,12 @@ static void say(struct fixture *self, struct ckv_octets said)
     ckv_zmtp_greeting_write(&greeting, "NULL", false);
     require(send(self->backend, &greeting, sizeof(greeting), 0) == sizeof(greeting));
     require(send(self->backend, ready, sizeof(ready) - 1, 0) == sizeof(ready) - 1);
-    uv_run(&self->loop, UV_RUN_NOWAIT);
+    ckv_poller_round(&self->poller, false);
     if (said.size && send(self->backend, said.data, said.size, 0) != (ssize_t)said.size)
         return;
     (void)shutdown(self->backend, SHUT_WR);
     for (int i = 0; i < ROUNDS && ckv_shared_is_open(self->shared); i++)
-        uv_run(&self->loop, UV_RUN_NOWAIT);
+        ckv_poller_round(&self->poller, false);
     require(!ckv_shared_is_open(self->shared));
 }
 

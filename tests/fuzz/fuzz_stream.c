@@ -200,7 +200,7 @@ static void require_bounds(const struct side *self)
 
 static void turn(void)
 {
-    uv_run(&loop, UV_RUN_NOWAIT);
+    ckv_poller_round(&poller, false);
     for (int i = 0; i < 2; i++)
         require_bounds(&sides[i]);
 }
@@ -393,7 +393,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argc;
     (void)argv;
     require(uv_loop_init(&loop) == 0);
-    require(ckv_poller_open(&poller, &loop) == CKV_OK);
+    require(ckv_poller_open(&poller, &loop, NULL, NULL) == CKV_OK);
     return 0;
 }
 

@@ -88,6 +88,22 @@ def until(condition, about, seconds=DEADLINE_S):
         time.sleep(0.01)
 
 
+def stand_still(process):
+    """Stops PROCESS, and waits until each of its threads stands."""
+    process.send_signal(signal.SIGSTOP)
+    tasks = f"/proc/{process.pid}/task"
+    until(lambda: all(read(f"{tasks}/{task}/stat").rpartition(b")")[2].split()[0] == b"T"
+                      for task in os.listdir(tasks)), f"process {process.pid} stands still")
+
+
+def switches(process):
+    """How often the threads of PROCESS have gone to sleep."""
+    tasks = f"/proc/{process.pid}/task"
+    return sum(int(re.search(rb"^voluntary_ctxt_switches:\s*(\d+)",
+                             read(f"{tasks}/{task}/status"), re.M).group(1))
+               for task in os.listdir(tasks))
+
+
 def mode(path):
     return stat.S_IMODE(os.lstat(path).st_mode)
 

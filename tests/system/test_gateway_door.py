@@ -217,6 +217,43 @@ def one_client_cannot_come_more_often_than_its_rate(place):
 
 
 @test
+def what_is_no_zmtp_is_closed_soon_however_little_it_is(place):
+    gateway = Gateway(place)
+    idle = Peer(gateway.endpoint)
+    began = time.monotonic()
+    for words in (b"x", b"GET / HTTP/1.0\r\n\r\n", GREETING.replace(b"CURVE", b"NULL\0"),
+                  GREETING[:10] + b"\2"):
+        peer = Peer(gateway.endpoint)
+        peer.send_raw(words)
+        true(peer.is_closed(), words)
+    late = Peer(gateway.endpoint)
+    time.sleep(0.5)
+    late.send_raw(b"EHLO example.org\r\n")
+    true(late.is_closed())
+    true(time.monotonic() - began < 8)  # each within a second or so, none by its deadline
+    gateway.refused(zmtp=5)
+    equal(gateway.counts()["pending"], 1)
+    idle.close()
+
+
+@test
+def octets_that_are_no_hello_yet_do_not_wake_the_gateway(place):
+    gateway = Gateway(place, "--loops", "1", beside=True)
+    gateway.backend(zmq.ROUTER)
+    first = GREETING + frame(Client(gateway.dedicated()).hello(), COMMAND)
+    peer = Peer(gateway.endpoint)
+    until(lambda: gateway.counts()["accepted"] == 1, "it is accepted")
+    before, began = switches(gateway.process), time.monotonic()
+    for octet in first[:-1]:
+        peer.send_raw(bytes([octet]))
+        time.sleep(0.001)
+    ticks = 30 * (time.monotonic() - began)  # ten a second, and what else the process does
+    true(switches(gateway.process) - before < len(first) / 2 + ticks)
+    peer.send_raw(first[-1:])
+    equal(peer.read_command()[:8], b"\7WELCOME")
+
+
+@test
 def a_client_that_sends_an_octet_at_a_time_comes_in_or_runs_out_of_time(place):
     gateway = Gateway(place, "--handshake-timeout", "2s")
     gateway.backend(zmq.ROUTER)
@@ -331,7 +368,7 @@ def known_clients_are_not_pushed_out_by_strangers(place):
 def who_sent_a_hello_before_it_was_accepted_is_met_at_once_and_a_stranger_not_greeted(place):
     gateway = Gateway(place, "--loops", "1", beside=True)
     router, known = gateway.backend(zmq.ROUTER), gateway.dedicated()
-    gateway.process.send_signal(signal.SIGSTOP)
+    stand_still(gateway.process)
     strangers = [Peer(gateway.endpoint).say_hello(stranger()) for _ in range(5)]
     client = Peer(gateway.endpoint).say_hello(known)
     gateway.process.send_signal(signal.SIGCONT)

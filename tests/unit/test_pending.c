@@ -43,14 +43,16 @@ static int must_leave(struct ckv_pending *self, const char *text)
 {
     union address address = address_of(text);
     struct ckv_pending_slot *slot = ckv_pending_must_leave(self, &address.any);
-    return slot ? slot->fd : -1;
+    return slot ? slot->watch.fd : -1;
 }
 
 static struct ckv_pending_slot *enter(struct ckv_pending *self, int fd, const char *text,
                                       uint64_t now)
 {
     union address address = address_of(text);
-    return ckv_pending_enter(self, fd, &address.any, now);
+    struct ckv_pending_slot *slot = ckv_pending_enter(self, &address.any, now);
+    slot->watch.fd = fd;
+    return slot;
 }
 
 /*  ---- promises ----  */
@@ -163,27 +165,14 @@ static void a_line_is_in_order_of_arrival(void **state)
     ckv_pending_move(self, slots[0], CKV_PENDING_WAITING, 2);
     ckv_pending_move(self, slots[1], CKV_PENDING_WAITING, 3);
     assert_null(ckv_pending_first(self, CKV_PENDING_STRANGERS));
+    assert_ptr_equal(ckv_pending_next(self, slots[2]), slots[0]);
+    assert_ptr_equal(ckv_pending_next(self, slots[0]), slots[1]);
+    assert_null(ckv_pending_next(self, slots[1]));
     ckv_pending_leave(self, slots[0]); /* out of the middle */
     assert_ptr_equal(ckv_pending_first(self, CKV_PENDING_WAITING), slots[2]);
     ckv_pending_leave(self, slots[2]);
     assert_ptr_equal(ckv_pending_first(self, CKV_PENDING_WAITING), slots[1]);
     assert_int_equal(ckv_pending_count(self), 1);
-    ckv_pending_destroy(&self);
-}
-
-static void a_name_finds_nobody_once_its_slot_has_left(void **state)
-{
-    (void)state;
-    struct ckv_pending *self = make(1, 1);
-    struct ckv_pending_slot *slot = enter(self, 7, "10.0.0.1", 0);
-    uint64_t name = ckv_pending_name(self, slot);
-    assert_ptr_equal(ckv_pending_find(self, name), slot);
-    ckv_pending_leave(self, slot);
-    assert_null(ckv_pending_find(self, name));
-    slot = enter(self, 8, "10.0.0.1", 0); /* the same slot */
-    assert_null(ckv_pending_find(self, name));
-    assert_ptr_equal(ckv_pending_find(self, ckv_pending_name(self, slot)), slot);
-    assert_null(ckv_pending_find(self, UINT64_MAX));
     ckv_pending_destroy(&self);
 }
 
@@ -197,6 +186,7 @@ static void what_has_left_leaves_nothing_behind(void **state)
     ckv_pending_leave(self, slot);
     assert_true(sodium_is_zero((const uint8_t *)&slot->curve, sizeof(slot->curve)));
     assert_true(sodium_is_zero((const uint8_t *)&slot->storage_key, sizeof(slot->storage_key)));
+    assert_int_equal(slot->line, CKV_PENDING_LINES);
     ckv_pending_destroy(&self);
 }
 
@@ -229,7 +219,7 @@ static void any_order_of_coming_and_going_keeps_the_books(void **state)
                         in[i] = in[--count];
                 ckv_pending_leave(self, leaves);
             }
-            in[count++] = ckv_pending_enter(self, step, &address.any, (uint64_t)step);
+            in[count++] = ckv_pending_enter(self, &address.any, (uint64_t)step);
         }
         assert_int_equal(ckv_pending_count(self), count);
     }
@@ -255,7 +245,6 @@ int main(void)
         cmocka_unit_test(unix_sockets_are_not_counted_by_address),
         cmocka_unit_test(a_deadline_is_for_each_line_anew),
         cmocka_unit_test(a_line_is_in_order_of_arrival),
-        cmocka_unit_test(a_name_finds_nobody_once_its_slot_has_left),
         cmocka_unit_test(what_has_left_leaves_nothing_behind),
         cmocka_unit_test(any_order_of_coming_and_going_keeps_the_books),
     };

@@ -2,6 +2,7 @@
     gone.  */
 #include "node/relay/poller.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +27,20 @@ struct fixture {
     uv_loop_t loop;
     struct ckv_poller poller;
     struct end *ends;
+    unsigned rounds, busy_rounds; /* that were, and that are to come without a wait */
+    uv_timer_t timer;
+    uv_async_t async;
+    unsigned timed, woken;
 };
+
+static bool after_round(void *argument)
+{
+    struct fixture *self = argument;
+    self->rounds++;
+    if (self->busy_rounds)
+        self->busy_rounds--;
+    return self->busy_rounds > 0;
+}
 
 static void on_happened(struct ckv_watch *watch, uint32_t events)
 {
@@ -57,7 +71,7 @@ static struct end *open_end(struct fixture *self, size_t i)
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     end->peer = fds[1];
-    assert_int_equal(ckv_watch_open(&end->watch, &self->poller, fds[0], on_happened, on_closed),
+    assert_int_equal(ckv_watch_open(&end->watch, &self->poller, fds[0], 0, on_happened, on_closed),
                      CKV_OK);
     return end;
 }
@@ -69,7 +83,7 @@ static int set_up(void **state)
     self->ends = calloc(MANY, sizeof(*self->ends));
     assert_non_null(self->ends);
     assert_int_equal(uv_loop_init(&self->loop), 0);
-    assert_int_equal(ckv_poller_open(&self->poller, &self->loop), CKV_OK);
+    assert_int_equal(ckv_poller_open(&self->poller, &self->loop, after_round, self), CKV_OK);
     *state = self;
     return 0;
 }
@@ -96,7 +110,7 @@ static int tear_down(void **state)
 static void turn(struct fixture *self)
 {
     for (int i = 0; i < 4; i++)
-        uv_run(&self->loop, UV_RUN_NOWAIT);
+        ckv_poller_round(&self->poller, false);
 }
 
 /*  Whether the loop could sleep.  */
@@ -224,7 +238,7 @@ static void what_is_closed_in_a_round_is_not_told_what_happened_in_it(void **sta
     b->closes = a;
     say(a);
     say(b);
-    uv_run(&self->loop, UV_RUN_NOWAIT);
+    ckv_poller_round(&self->poller, false);
     assert_int_equal(a->told + b->told, 1);
     assert_int_equal(a->closed + b->closed, 1); /* at the end of the round */
 }
@@ -236,7 +250,7 @@ static void who_closes_itself_is_told_closed_after_its_call(void **state)
     ckv_watch_ask(&end->watch, EPOLLIN);
     end->closes = end;
     say(end);
-    uv_run(&self->loop, UV_RUN_NOWAIT);
+    ckv_poller_round(&self->poller, false);
     assert_int_equal(end->told, 1);
     assert_int_equal(end->closed, 1);
 }
@@ -248,7 +262,7 @@ static void closed_is_told_from_the_loop_and_once(void **state)
     a->closes = b; /* when it is told that it is closed */
     ckv_watch_close(&a->watch);
     assert_int_equal(a->closed, 0);
-    uv_run(&self->loop, UV_RUN_ONCE); /* does not wait for something else to happen */
+    ckv_poller_round(&self->poller, true); /* does not wait for something else to happen */
     turn(self);
     assert_int_equal(a->closed, 1);
     assert_int_equal(b->closed, 1);
@@ -274,8 +288,184 @@ static void what_cannot_be_watched_is_refused(void **state)
 {
     struct fixture *self = *state;
     struct ckv_watch watch;
-    assert_int_equal(ckv_watch_open(&watch, &self->poller, -1, on_happened, on_closed),
+    assert_int_equal(ckv_watch_open(&watch, &self->poller, -1, EPOLLIN, on_happened, on_closed),
                      CKV_ERROR_MEMORY);
+}
+
+/*  ---- from hand to hand ----  */
+
+static void an_edge_is_told_once(void **state)
+{
+    struct fixture *self = *state;
+    struct end *end = open_end(self, 0);
+    ckv_watch_ask(&end->watch, EPOLLIN | EPOLLRDHUP | EPOLLET);
+    say(end);
+    turn(self);
+    assert_int_equal(heard(end), EPOLLIN);
+    assert_int_equal(end->told, 1);
+    say(end);
+    turn(self);
+    assert_int_equal(end->told, 2);
+    shutdown(end->peer, SHUT_WR);
+    turn(self);
+    assert_int_equal(end->told, 3);
+    assert_true(heard(end) & EPOLLRDHUP);
+}
+
+static void who_takes_a_socket_is_told_of_it_and_not_who_had_it(void **state)
+{
+    struct fixture *self = *state;
+    struct end *had = open_end(self, 0), *has = &self->ends[1];
+    char octet;
+    ckv_watch_ask(&had->watch, EPOLLIN | EPOLLET);
+    say(had);
+    turn(self);
+    assert_int_equal(had->told, 1);
+    had->closed = 1; /* it is, without a call */
+    has->peer = dup(had->peer);
+    ckv_watch_take(&has->watch, &had->watch, EPOLLIN, on_happened, on_closed);
+    assert_int_equal(had->watch.fd, -1);
+    ckv_poller_round(&self->poller, false); /* of what came before, too */
+    assert_int_equal(has->told, 1);
+    assert_int_equal(recv(has->watch.fd, &octet, 1, 0), 1);
+    turn(self);
+    assert_int_equal(has->told, 1);
+    say(has);
+    ckv_poller_round(&self->poller, false);
+    assert_int_equal(has->told, 2);
+    assert_int_equal(had->told, 1);
+}
+
+static void who_is_only_held_is_not_told_and_can_be_closed(void **state)
+{
+    struct fixture *self = *state;
+    struct ckv_watch watch;
+    int fds[2];
+    char octet;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    ckv_watch_hold(&watch, &self->poller, fds[0]);
+    assert_int_equal(send(fds[1], "x", 1, 0), 1);
+    assert_true(is_quiet(self));
+    ckv_watch_close(&watch);
+    assert_int_equal(recv(fds[1], &octet, 1, 0), -1); /* reset: something was unread */
+    close(fds[1]);
+}
+
+static void what_is_released_stays_open_and_is_not_told(void **state)
+{
+    struct fixture *self = *state;
+    struct end *end = open_end(self, 0);
+    char octet;
+    ckv_watch_ask(&end->watch, EPOLLIN);
+    int fd = end->watch.fd;
+    say(end);
+    ckv_watch_release(&end->watch);
+    turn(self);
+    assert_int_equal(end->told, 0);
+    assert_int_equal(end->closed, 1);
+    assert_int_equal(recv(fd, &octet, 1, 0), 1);
+    close(fd);
+}
+
+static void what_is_closed_without_a_call_may_be_used_again_at_once(void **state)
+{
+    struct fixture *self = *state;
+    struct end *end = open_end(self, 0);
+    end->watch.closed = NULL;
+    ckv_watch_ask(&end->watch, EPOLLIN);
+    say(end);
+    ckv_watch_close(&end->watch);
+    close(end->peer);
+    memset(end, 0, sizeof(*end));
+    open_end(self, 0);
+    ckv_watch_ask(&end->watch, EPOLLIN);
+    turn(self);
+    assert_int_equal(end->told, 0);
+    say(end);
+    turn(self);
+    assert_true(end->told > 0);
+}
+
+/*  ---- the loop ----  */
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct fixture *self = timer->data;
+    self->timed++;
+    ckv_poller_stop(&self->poller);
+}
+
+static void on_async(uv_async_t *async)
+{
+    struct fixture *self = async->data;
+    self->woken++;
+    uv_close((uv_handle_t *)async, NULL);
+    ckv_poller_stop(&self->poller);
+}
+
+static void it_sleeps_until_a_timer_is_due(void **state)
+{
+    struct fixture *self = *state;
+    enum { MS = 50 };
+    uv_timer_init(&self->loop, &self->timer);
+    self->timer.data = self;
+    uint64_t began = uv_hrtime();
+    uv_update_time(&self->loop);
+    uv_timer_start(&self->timer, on_timer, MS, 0);
+    ckv_poller_run(&self->poller);
+    assert_int_equal(self->timed, 1);
+    assert_true(uv_hrtime() - began >= (MS - 2) * 1000000ULL);
+    assert_true(self->rounds <= 3);
+    uv_close((uv_handle_t *)&self->timer, NULL);
+}
+
+static void *wake(void *argument)
+{
+    struct fixture *self = argument;
+    uv_async_send(&self->async);
+    return NULL;
+}
+
+static void another_thread_wakes_it(void **state)
+{
+    struct fixture *self = *state;
+    pthread_t thread;
+    uv_async_init(&self->loop, &self->async, on_async);
+    self->async.data = self;
+    assert_int_equal(pthread_create(&thread, NULL, wake, self), 0);
+    ckv_poller_run(&self->poller);
+    assert_int_equal(self->woken, 1);
+    pthread_join(thread, NULL);
+}
+
+/*  What libuv is asked for from a call of a watch's is heard of, too.  */
+static void what_a_call_starts_in_libuv_is_polled(void **state)
+{
+    struct fixture *self = *state;
+    pthread_t thread;
+    turn(self);
+    uv_async_init(&self->loop, &self->async, on_async); /* as from a call: after the first round */
+    self->async.data = self;
+    assert_int_equal(pthread_create(&thread, NULL, wake, self), 0);
+    ckv_poller_run(&self->poller);
+    assert_int_equal(self->woken, 1);
+    pthread_join(thread, NULL);
+}
+
+static void it_does_not_sleep_while_there_is_more_to_do(void **state)
+{
+    struct fixture *self = *state;
+    enum { ROUNDS = 5 };
+    uv_timer_init(&self->loop, &self->timer);
+    self->timer.data = self;
+    uv_timer_start(&self->timer, on_timer, 60000, 0);
+    self->busy_rounds = ROUNDS;
+    ckv_poller_round(&self->poller, false);
+    for (int i = 1; i < ROUNDS; i++)
+        ckv_poller_round(&self->poller, true); /* would wait for a minute */
+    assert_int_equal(self->rounds, ROUNDS);
+    assert_int_equal(self->timed, 0);
+    uv_close((uv_handle_t *)&self->timer, NULL);
 }
 
 #define poller_test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -293,6 +483,15 @@ int main(void)
         poller_test(closed_is_told_from_the_loop_and_once),
         poller_test(a_descriptor_that_is_given_again_is_another_watch),
         poller_test(what_cannot_be_watched_is_refused),
+        poller_test(an_edge_is_told_once),
+        poller_test(who_takes_a_socket_is_told_of_it_and_not_who_had_it),
+        poller_test(who_is_only_held_is_not_told_and_can_be_closed),
+        poller_test(what_is_released_stays_open_and_is_not_told),
+        poller_test(what_is_closed_without_a_call_may_be_used_again_at_once),
+        poller_test(it_sleeps_until_a_timer_is_due),
+        poller_test(another_thread_wakes_it),
+        poller_test(what_a_call_starts_in_libuv_is_polled),
+        poller_test(it_does_not_sleep_while_there_is_more_to_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
