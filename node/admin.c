@@ -57,7 +57,8 @@ struct ckv_admin {
     struct ckv_admin_parts parts;
     void *context;
     struct ckv_replies replies; /* and the router that they go to */
-    struct ckv_kv_txn *txn;     /* for reading */
+    bool is_bound;
+    struct ckv_kv_txn *txn; /* for reading */
     uint64_t started, requests;
     size_t running; /* operations at the writer */
     size_t held;    /* octets of the entries that they hold */
@@ -736,9 +737,9 @@ static int bind_router(struct ckv_admin *self)
     zmq_setsockopt(self->replies.router, ZMQ_LINGER, &linger, sizeof(linger));
     zmq_setsockopt(self->replies.router, ZMQ_SNDHWM, &unbounded, sizeof(unbounded));
     mode_t mask = umask(0177); /* the socket is made with mode 0600 */
-    rc = zmq_bind(self->replies.router, endpoint) == 0 ? CKV_OK : CKV_ERROR_IO;
+    self->is_bound = zmq_bind(self->replies.router, endpoint) == 0;
     umask(mask);
-    return rc;
+    return self->is_bound ? CKV_OK : CKV_ERROR_IO;
 }
 
 int ckv_admin_new(struct ckv_admin **self_p, const struct ckv_admin_parts *parts)
@@ -764,6 +765,14 @@ int ckv_admin_new(struct ckv_admin **self_p, const struct ckv_admin_parts *parts
     return rc;
 }
 
+/*  libzmq leaves it there.  */
+static void remove_socket(const struct ckv_admin *self)
+{
+    char endpoint[CKV_PATH_MAX];
+    if (self->is_bound && ckv_datadir_admin_endpoint(self->parts.datadir->path, endpoint) == CKV_OK)
+        unlink(endpoint + strlen("ipc://"));
+}
+
 void ckv_admin_destroy(struct ckv_admin **self_p)
 {
     struct ckv_admin *self = *self_p;
@@ -776,6 +785,7 @@ void ckv_admin_destroy(struct ckv_admin **self_p)
         zmq_close(self->replies.router);
     if (self->context)
         zmq_ctx_term(self->context);
+    remove_socket(self);
     if (self->wake >= 0)
         close(self->wake);
     pthread_mutex_destroy(&self->lock);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -204,6 +205,16 @@ static int check_owner(const char *dir)
     return file.st_uid == geteuid() && !(file.st_mode & 022) ? CKV_OK : CKV_ERROR_DIRECTORY_MODE;
 }
 
+/*  A directory that cannot be made for want of one above it: that one is to blame.  */
+static int blame_parent(int number, char blame[CKV_PATH_MAX])
+{
+    char dir[CKV_PATH_MAX];
+    memcpy(dir, blame, sizeof(dir));
+    if (number == ENOENT)
+        snprintf(blame, CKV_PATH_MAX, "%s", dirname(dir));
+    return ckv_system_error(number);
+}
+
 int ckv_datadir_open(struct ckv_datadir *self, const char *dir, const char *cluster_key_file,
                      char blame[CKV_PATH_MAX])
 {
@@ -213,7 +224,7 @@ int ckv_datadir_open(struct ckv_datadir *self, const char *dir, const char *clus
         return CKV_ERROR_PATH;
     snprintf(self->path, sizeof(self->path), "%s", dir);
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-        return ckv_system_error(errno);
+        return blame_parent(errno, blame);
     int rc = check_owner(dir);
     if (rc == CKV_OK)
         rc = lock_node(self, blame);

@@ -59,7 +59,7 @@ static int unknown_command(const char *name)
 
 static int help(int argc, char **argv)
 {
-    if (argc == 0)
+    if (argc == 0 || strcmp(argv[0], "help") == 0 || strcmp(argv[0], "version") == 0)
         return print_overview();
     const struct ckv_command *command = find_command(argv[0]);
     return command ? print_help(command) : unknown_command(argv[0]);
@@ -84,20 +84,11 @@ static int run(const struct ckv_command *command, int argc, char **argv)
         return status;
     if (arguments.help)
         return print_help(command);
-    status = command->run(&arguments);
-    /*  A full disk or a closed pipe behind standard output is an error like any other.  */
-    if (fflush(stdout) != 0 && status == CKV_EXIT_DONE) {
-        perror("curvekv: standard output");
-        status = CKV_EXIT_REFUSED;
-    }
-    return status;
+    return command->run(&arguments);
 }
 
-int main(int argc, char **argv)
+static int choose(int argc, char **argv)
 {
-    keep_secrets();
-    if (sodium_init() < 0)
-        return ckv_complain_usage("libsodium cannot be used on this machine");
     if (argc < 2) {
         print_overview();
         return CKV_EXIT_USAGE;
@@ -114,4 +105,18 @@ int main(int argc, char **argv)
     }
     const struct ckv_command *command = find_command(name);
     return command ? run(command, argc - 2, argv + 2) : unknown_command(name);
+}
+
+int main(int argc, char **argv)
+{
+    keep_secrets();
+    if (sodium_init() < 0)
+        return ckv_complain_usage("libsodium cannot be used on this machine");
+    int status = choose(argc, argv);
+    /*  A full disk or a closed pipe behind standard output is an error like any other.  */
+    if (fflush(stdout) != 0 && status == CKV_EXIT_DONE) {
+        perror("curvekv: standard output");
+        status = CKV_EXIT_REFUSED;
+    }
+    return status;
 }

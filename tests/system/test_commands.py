@@ -307,6 +307,15 @@ def a_full_standard_output_is_an_error(place):
 
 
 @test
+def a_full_standard_output_is_an_error_of_help_and_version_too(place):
+    for arguments in (["help"], ["help", "serve"], ["version"], ["serve", "--help"]):
+        with open("/dev/full", "wb") as full:
+            process = subprocess.run([CURVEKV, *arguments], stdout=full, stderr=subprocess.PIPE)
+        equal(process.returncode, REFUSED, arguments)
+        contains(process.stderr.decode(), "standard output")
+
+
+@test
 def a_certificate_that_nobody_took_is_said_to_be_registered(place):
     node = place.node()
     sentence = "registered 1, but its file could not be written; 'rotate' it to get another"
@@ -387,6 +396,8 @@ def what_cannot_be_understood_is_wrong_usage(place):
     equal(result.status, USAGE)
     run("resolv").ended(USAGE, "there is no command 'resolv'; 'curvekv help' lists them")
     run("help", "nothing").ended(USAGE, "there is no command")
+    for command in ("help", "version"):
+        equal(run("help", command).ended(DONE).out, run("help").out)
     run("--json").ended(USAGE)
     for command in COMMANDS:
         run(command, "--no-such").ended(USAGE, f"'{command}' has no option '--no-such'")

@@ -193,7 +193,8 @@ def a_lost_cluster_key_is_not_replaced_in_silence(place):
 
 @test
 def a_parent_directory_that_is_absent_is_named(place):
-    serve(place, name="no/such").ended(REFUSED, place.path("no/such"), "make it first")
+    for name in ("no/such", "no/such/"):
+        serve(place, name=name).ended(REFUSED, place.path("no") + ": ", "make it first")
     write(place.path("file"), "")
     serve(place, name="file").ended(REFUSED, place.path("file"))
 
@@ -250,6 +251,7 @@ def sigterm_and_sigint_stop_a_node_and_sighup_does_not(place):
     node.done("status")
     node.stop(signal.SIGTERM)
     contains(node.log(), "stopping on Terminated")
+    true(not os.path.exists(os.path.join(node.data, "admin.sock")))
     node.start().stop(signal.SIGINT)
     contains(node.log(), "stopping on Interrupt")
 
