@@ -294,13 +294,15 @@ int ckv_client_begin(struct ckv_loop *loop, const struct ckv_client_start *start
         return CKV_ERROR_MEMORY;
     self->loop = loop;
     int rc = prepare(self, start);
+    if (rc == CKV_OK)
+        rc = ckv_stream_take(&self->relay.outer, start->watch, loop->room, &outer_events, self,
+                             0); /* nothing is due before it is ready */
     if (rc != CKV_OK) {
+        ckv_member_leave(&self->member);
         free(self->first);
         free(self);
         return rc;
     }
-    ckv_stream_take(&self->relay.outer, start->watch, loop->room, &outer_events, self,
-                    0); /* nothing is due before it is ready */
     self->streams = 1;
     self->curve = *start->curve;
     self->is_stock = start->is_stock;

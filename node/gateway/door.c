@@ -351,10 +351,11 @@ static void on_more(struct ckv_watch *watch, uint32_t events)
 /*  Greets, and waits for more.  */
 static void wait_for_more(struct ckv_loop *self, struct ckv_pending_slot *slot)
 {
+    static const struct ckv_watch_kind kind = { .happened = on_more, .is_urgent = true };
     if (!slot->is_greeted)
         (void)send_command(slot, NULL, 0);
     if (ckv_watch_open(&slot->watch, &self->poller, slot->watch.fd, EPOLLIN | EPOLLRDHUP | EPOLLET,
-                       on_more, NULL) != CKV_OK)
+                       &kind) != CKV_OK)
         turn_away(self, slot, CKV_REFUSED_LIMIT);
 }
 
@@ -430,14 +431,44 @@ static void on_caller(struct ckv_watch *door, uint32_t events)
     loop_of(door->poller)->has_callers = true;
 }
 
+/*  An ipc endpoint has one socket for all loops, and the kernel wakes the one that has watched it for
+    longest.  */
+static int listen_on(struct ckv_loop *self)
+{
+    static const struct ckv_watch_kind kind = { .happened = on_caller };
+    int rc =
+        ckv_watch_open(&self->door, &self->poller, self->listener, EPOLLIN | EPOLLEXCLUSIVE, &kind);
+    self->is_listening = rc == CKV_OK;
+    wake_for(self->listener, FIRST_MIN);
+    return rc;
+}
+
+/*  Next time it is another loop's turn.  */
+static void queue_behind_others(struct ckv_loop *self)
+{
+    if (!self->is_listening || self->options->loops == 1 ||
+        !ckv_endpoint_is_ipc(&self->options->listen))
+        return;
+    ckv_watch_release(&self->door);
+    (void)listen_on(self);
+}
+
+/*  In a round that is full, a caller may not have been told of.  */
+static void answer_callers(struct ckv_loop *self)
+{
+    if (!self->has_callers && !self->poller.is_full)
+        return;
+    self->has_callers = false;
+    accept_some(self);
+    queue_behind_others(self);
+}
+
 bool ckv_door_round(void *argument)
 {
     struct ckv_loop *self = argument;
     if (!self->pending)
         return false;
-    if (self->has_callers)
-        accept_some(self);
-    self->has_callers = false;
+    answer_callers(self);
     struct ckv_pending_slot *slot = ckv_pending_first(self->pending, CKV_PENDING_WAITING);
     if (slot && ckv_share_may(&self->share))
         meet_waiting(self, slot);
@@ -446,16 +477,6 @@ bool ckv_door_round(void *argument)
 }
 
 /* ---- opening, closing, time ---- */
-
-/*  An ipc endpoint has one socket for all loops: only one of them is woken.  */
-static int listen_on(struct ckv_loop *self)
-{
-    int rc = ckv_watch_open(&self->door, &self->poller, self->listener, EPOLLIN | EPOLLEXCLUSIVE,
-                            on_caller, NULL);
-    self->is_listening = rc == CKV_OK;
-    wake_for(self->listener, FIRST_MIN);
-    return rc;
-}
 
 static void make_cookie_key(struct ckv_loop *self, uint64_t now)
 {

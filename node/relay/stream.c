@@ -13,6 +13,9 @@ enum {
 };
 
 static void on_happened(struct ckv_watch *watch, uint32_t events);
+static void on_closed(struct ckv_watch *watch);
+
+static const struct ckv_watch_kind kind = { .happened = on_happened, .closed = on_closed };
 
 /* ---- opening and closing ---- */
 
@@ -27,7 +30,17 @@ static void on_closed(struct ckv_watch *watch)
     self->events->closed(self->argument);
 }
 
-/*  What is asked for first is EPOLLIN, so it is watched before it is asked for.  */
+/*  What is asked for first is EPOLLIN, so it is watched before it is asked for: RC says whether it
+    is.  */
+static int begin(struct ckv_stream *self, int rc)
+{
+    if (rc != CKV_OK)
+        return rc;
+    self->is_open = true;
+    ckv_watch_ask(&self->watch, 0);
+    return CKV_OK;
+}
+
 int ckv_stream_open(struct ckv_stream *self, struct ckv_poller *poller,
                     struct ckv_stream_room *room, int fd, bool connecting,
                     const struct ckv_stream_events *events, void *argument, size_t frame_max)
@@ -37,24 +50,16 @@ int ckv_stream_open(struct ckv_stream *self, struct ckv_poller *poller,
                                  .argument = argument,
                                  .frame_max = frame_max,
                                  .connecting = connecting };
-    int rc = ckv_watch_open(&self->watch, poller, fd, EPOLLIN, on_happened, on_closed);
-    if (rc != CKV_OK)
-        return rc;
-    self->is_open = true;
-    ckv_watch_ask(&self->watch, 0);
-    return CKV_OK;
+    return begin(self, ckv_watch_open(&self->watch, poller, fd, EPOLLIN, &kind));
 }
 
-void ckv_stream_take(struct ckv_stream *self, struct ckv_watch *from, struct ckv_stream_room *room,
-                     const struct ckv_stream_events *events, void *argument, size_t frame_max)
+int ckv_stream_take(struct ckv_stream *self, struct ckv_watch *from, struct ckv_stream_room *room,
+                    const struct ckv_stream_events *events, void *argument, size_t frame_max)
 {
-    *self = (struct ckv_stream){ .room = room,
-                                 .events = events,
-                                 .argument = argument,
-                                 .frame_max = frame_max,
-                                 .is_open = true };
-    ckv_watch_take(&self->watch, from, EPOLLIN, on_happened, on_closed);
-    ckv_watch_ask(&self->watch, 0);
+    *self = (struct ckv_stream){
+        .room = room, .events = events, .argument = argument, .frame_max = frame_max
+    };
+    return begin(self, ckv_watch_take(&self->watch, from, EPOLLIN, &kind));
 }
 
 static void drop_out(struct ckv_stream *self)

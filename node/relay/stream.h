@@ -82,9 +82,10 @@ int ckv_stream_open(struct ckv_stream *self, struct ckv_poller *poller,
                     struct ckv_stream_room *room, int fd, bool connecting,
                     const struct ckv_stream_events *events, void *argument, size_t frame_max);
 
-/*  The same with the connected socket of FROM, and its poller; FROM is closed then. Cannot fail.  */
-void ckv_stream_take(struct ckv_stream *self, struct ckv_watch *from, struct ckv_stream_room *room,
-                     const struct ckv_stream_events *events, void *argument, size_t frame_max);
+/*  The same with the connected socket of FROM, and its poller; FROM is closed then, or as it was if there
+    is an error.  */
+int ckv_stream_take(struct ckv_stream *self, struct ckv_watch *from, struct ckv_stream_room *room,
+                    const struct ckv_stream_events *events, void *argument, size_t frame_max);
 
 /*  Frames that come from now on have at most FRAME_MAX octets instead; from a callback, too, for those
     behind its frame.  */

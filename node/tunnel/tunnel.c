@@ -102,9 +102,9 @@ void ckv_tunnel_close(struct ckv_tunnel *self, int error)
 static int begin(struct ckv_tunnel *self)
 {
     static const int numbers[] = { SIGTERM, SIGINT, SIGHUP };
+    static const struct ckv_watch_kind kind = { .happened = on_knock };
     if (ckv_poller_open(&self->poller, &self->uv, NULL, NULL) != CKV_OK ||
-        ckv_watch_open(&self->door, &self->poller, self->listener, EPOLLIN, on_knock, NULL) !=
-            CKV_OK ||
+        ckv_watch_open(&self->door, &self->poller, self->listener, EPOLLIN, &kind) != CKV_OK ||
         uv_timer_init(&self->uv, &self->tick) != 0)
         return CKV_ERROR_MEMORY;
     self->tick.data = self;

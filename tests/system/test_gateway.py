@@ -473,6 +473,34 @@ def a_gateway_beside_a_node_goes_on_without_it(place):
     Peer(gateway.endpoint).handshake(gateway.dedicated("another"))
 
 
+def watched_by(process):
+    """How many descriptors each of the epoll instances of PROCESS watches."""
+    texts = []
+    for fd in os.listdir(f"/proc/{process}/fd"):
+        try:
+            texts.append(read(f"/proc/{process}/fdinfo/{fd}").decode())
+        except FileNotFoundError:
+            pass
+    return sorted(text.count("tfd:") for text in texts if "tfd:" in text)
+
+
+@test
+def the_loops_of_an_ipc_endpoint_take_turns(place):
+    front = place.path("front")
+    gateway = Gateway(place, "--loops", "4", listen=f"ipc://{front}", beside=True)
+    before, callers = sum(watched_by(gateway.server_process)), []
+    for number in range(40):
+        callers.append(socket.socket(socket.AF_UNIX))
+        callers[-1].connect(front)
+        equal(callers[-1].recv(1), b"\xff")  # it was accepted, and greeted
+        until(lambda: sum(watched_by(gateway.server_process)) == before + number + 1,
+              "it is watched")
+    most = watched_by(gateway.server_process)[-4:]
+    true(min(most) >= 5, f"the four that watch most watch {most}")
+    for caller in callers:
+        caller.close()
+
+
 @test
 def an_ipc_endpoint_serves_clients_on_every_loop(place):
     gateway = Gateway(place, "--loops", "2", listen=f"ipc://{place.path('front')}")

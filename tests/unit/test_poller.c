@@ -65,14 +65,19 @@ static void on_closed(struct ckv_watch *watch)
     self->closes = NULL;
 }
 
+static const struct ckv_watch_kind kind = { .happened = on_happened, .closed = on_closed };
+static const struct ckv_watch_kind urgent = { .happened = on_happened,
+                                              .closed = on_closed,
+                                              .is_urgent = true };
+static const struct ckv_watch_kind without_call = { .happened = on_happened };
+
 static struct end *open_end(struct fixture *self, size_t i)
 {
     struct end *end = &self->ends[i];
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     end->peer = fds[1];
-    assert_int_equal(ckv_watch_open(&end->watch, &self->poller, fds[0], 0, on_happened, on_closed),
-                     CKV_OK);
+    assert_int_equal(ckv_watch_open(&end->watch, &self->poller, fds[0], 0, &kind), CKV_OK);
     return end;
 }
 
@@ -288,8 +293,7 @@ static void what_cannot_be_watched_is_refused(void **state)
 {
     struct fixture *self = *state;
     struct ckv_watch watch;
-    assert_int_equal(ckv_watch_open(&watch, &self->poller, -1, EPOLLIN, on_happened, on_closed),
-                     CKV_ERROR_MEMORY);
+    assert_int_equal(ckv_watch_open(&watch, &self->poller, -1, EPOLLIN, &kind), CKV_ERROR_MEMORY);
 }
 
 /*  ---- from hand to hand ----  */
@@ -323,7 +327,7 @@ static void who_takes_a_socket_is_told_of_it_and_not_who_had_it(void **state)
     assert_int_equal(had->told, 1);
     had->closed = 1; /* it is, without a call */
     has->peer = dup(had->peer);
-    ckv_watch_take(&has->watch, &had->watch, EPOLLIN, on_happened, on_closed);
+    assert_int_equal(ckv_watch_take(&has->watch, &had->watch, EPOLLIN, &kind), CKV_OK);
     assert_int_equal(had->watch.fd, -1);
     ckv_poller_round(&self->poller, false); /* of what came before, too */
     assert_int_equal(has->told, 1);
@@ -371,7 +375,7 @@ static void what_is_closed_without_a_call_may_be_used_again_at_once(void **state
 {
     struct fixture *self = *state;
     struct end *end = open_end(self, 0);
-    end->watch.closed = NULL;
+    end->watch.kind = &without_call;
     ckv_watch_ask(&end->watch, EPOLLIN);
     say(end);
     ckv_watch_close(&end->watch);
@@ -384,6 +388,59 @@ static void what_is_closed_without_a_call_may_be_used_again_at_once(void **state
     say(end);
     turn(self);
     assert_true(end->told > 0);
+}
+
+/*  ---- who is urgent ----  */
+
+/*  From an urgent watch to one that is not, as a connection that leaves the door.  */
+static void who_takes_the_socket_of_an_urgent_one_is_not_urgent(void **state)
+{
+    struct fixture *self = *state;
+    struct end *had = open_end(self, 0), *has = &self->ends[1], *other = &self->ends[2];
+    struct end *ends[] = { other, has };
+    int fds[2];
+    ckv_watch_close(&had->watch);
+    close(had->peer);
+    turn(self);
+    memset(had, 0, sizeof(*had));
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    had->peer = has->peer = fds[1];
+    assert_int_equal(ckv_watch_open(&had->watch, &self->poller, fds[0], EPOLLIN | EPOLLET, &urgent),
+                     CKV_OK);
+    say(had);
+    turn(self);
+    assert_int_equal(had->told, 1);
+    assert_int_equal(ckv_watch_take(&has->watch, &had->watch, EPOLLIN, &kind), CKV_OK);
+    had->watch.poller = NULL; /* it is not to be closed */
+    open_end(self, 2);
+    ckv_watch_ask(&other->watch, EPOLLIN);
+    say(other);
+    for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+        turn(self);
+        assert_true(ends[i]->told > 0);
+    }
+    assert_int_equal(had->told, 1);
+}
+
+static void who_is_urgent_has_a_turn_in_each_round(void **state)
+{
+    struct fixture *self = *state;
+    struct end *last = &self->ends[MANY - 1];
+    int fds[2];
+    for (size_t i = 0; i + 1 < MANY; i++) {
+        ckv_watch_ask(&open_end(self, i)->watch, EPOLLIN);
+        say(&self->ends[i]);
+    }
+    ckv_poller_round(&self->poller, false);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    last->peer = fds[1];
+    assert_int_equal(ckv_watch_open(&last->watch, &self->poller, fds[0], EPOLLIN, &urgent), CKV_OK);
+    say(last);
+    for (unsigned i = 1; i < 10; i++) {
+        ckv_poller_round(&self->poller, false);
+        assert_true(self->poller.is_full);
+        assert_int_equal(last->told, i);
+    }
 }
 
 /*  ---- the loop ----  */
@@ -416,6 +473,45 @@ static void it_sleeps_until_a_timer_is_due(void **state)
     assert_int_equal(self->timed, 1);
     assert_true(uv_hrtime() - began >= (MS - 2) * 1000000ULL);
     assert_true(self->rounds <= 3);
+    uv_close((uv_handle_t *)&self->timer, NULL);
+}
+
+static bool take_time(void *argument)
+{
+    struct fixture *self = argument;
+    self->rounds++;
+    usleep(30000);
+    return false;
+}
+
+/*  How much later than it is due a timer is told, in ms.  */
+static uint64_t lateness(struct fixture *self)
+{
+    enum { MS = 40 };
+    uv_update_time(&self->loop);
+    uint64_t due = uv_hrtime() + MS * UINT64_C(1000000);
+    uv_timer_start(&self->timer, on_timer, MS, 0);
+    self->poller.after = take_time;
+    ckv_poller_round(&self->poller, false);
+    self->poller.after = NULL;
+    self->timed = 0;
+    while (!self->timed)
+        ckv_poller_round(&self->poller, true);
+    uint64_t now = uv_hrtime();
+    return now > due ? (now - due) / 1000000 : 0;
+}
+
+/*  A machine that is busy may be late, but not each time.  */
+static void what_a_round_took_is_not_added_to_a_timer(void **state)
+{
+    struct fixture *self = *state;
+    enum { TRIES = 20, MS = 15 };
+    int tries = 0;
+    uv_timer_init(&self->loop, &self->timer);
+    self->timer.data = self;
+    while (tries < TRIES && lateness(self) > MS)
+        tries++;
+    assert_true(tries < TRIES);
     uv_close((uv_handle_t *)&self->timer, NULL);
 }
 
@@ -488,7 +584,10 @@ int main(void)
         poller_test(who_is_only_held_is_not_told_and_can_be_closed),
         poller_test(what_is_released_stays_open_and_is_not_told),
         poller_test(what_is_closed_without_a_call_may_be_used_again_at_once),
+        poller_test(who_takes_the_socket_of_an_urgent_one_is_not_urgent),
+        poller_test(who_is_urgent_has_a_turn_in_each_round),
         poller_test(it_sleeps_until_a_timer_is_due),
+        poller_test(what_a_round_took_is_not_added_to_a_timer),
         poller_test(another_thread_wakes_it),
         poller_test(what_a_call_starts_in_libuv_is_polled),
         poller_test(it_does_not_sleep_while_there_is_more_to_do),
