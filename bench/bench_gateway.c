@@ -290,6 +290,7 @@ struct flood {
     const struct sockaddr_in *to; /* NULL: there is none */
     unsigned callers;
     bool shared; /* it has the flood's share */
+    bool impatient;
 };
 
 struct known {
@@ -300,9 +301,11 @@ static pid_t start_flood(const struct flood *flood, double seconds)
 {
     pid_t process = fork_server();
     if (process == 0) {
-        struct crowd_plan plan = {
-            .kind = CROWD_STRANGER, .to = *flood->to, .callers = flood->callers, .seconds = seconds
-        };
+        struct crowd_plan plan = { .kind = CROWD_STRANGER,
+                                   .to = *flood->to,
+                                   .callers = flood->callers,
+                                   .seconds = seconds,
+                                   .impatient = flood->impatient };
         struct crowd crowd;
         if (flood->shared)
             processors_enter(&shares.flood, getpid());
@@ -361,7 +364,7 @@ static void report_flood(const char *what, const struct known *flooded, const st
         judged ? "≤ 3.00" : no_target, judged ? met(times <= 3) : no_target);
 }
 
-enum beside { ALONE, ELSEWHERE, FEW, MANY, SITUATIONS };
+enum beside { ALONE, ELSEWHERE, FEW, MANY, IMPATIENT, SITUATIONS };
 
 /*  The known clients in each situation, in rounds.  */
 static void count_flood(struct place *place, bool shared, unsigned rounds,
@@ -373,6 +376,8 @@ static void count_flood(struct place *place, bool shared, unsigned rounds,
         [ELSEWHERE] = { "a flood elsewhere", &nobody, FLOODERS, shared },
         [FEW] = { "a flood", gateway, FLOODERS, shared },
         [MANY] = { "a flood of many connections", gateway, FLOODERS_MANY, shared },
+        [IMPATIENT] = { "a flood that does not wait for a greeting", gateway, FLOODERS_MANY, shared,
+                        .impatient = true },
     };
     for (unsigned i = 0; i < rounds; i++)
         for (unsigned j = 0; j < SITUATIONS; j++)
@@ -386,6 +391,8 @@ static void report_floods(const char *where, const struct known results[SITUATIO
                  &results[ALONE], rounds, judged);
     report_flood("the same, flooded over 1,024 connections at a time instead of 64", &results[MANY],
                  &results[ALONE], rounds, judged);
+    report_flood("the same, and none of the flood waits for the gateway's greeting",
+                 &results[IMPATIENT], &results[ALONE], rounds, judged);
     report_flood("the same, the flood at a port where nobody listens", &results[ELSEWHERE],
                  &results[ALONE], rounds, false);
 }

@@ -41,6 +41,7 @@ struct crowd_plan {
     uint64_t calls;   /* in all; 0: until SECONDS have passed */
     double seconds;
     bool stock;        /* HELLO without a storage key */
+    bool impatient;    /* strangers: greeting and HELLO at once, whatever the server says */
     double *latencies; /* from connect to READY, in seconds; may be NULL */
     size_t latency_room;
 };
@@ -117,6 +118,19 @@ static inline void make_strange_hello(struct ckv_hello_octets *hello, bool stock
               "a HELLO");
 }
 
+static inline void crowd_rush(struct crowd *self, struct caller *caller,
+                              const struct ckv_zmtp_greeting_octets *greeting)
+{
+    uint8_t octets[CKV_ZMTP_GREETING_SIZE + CKV_ZMTP_HEADER_MAX + CKV_HELLO_SIZE];
+    struct ckv_hello_octets hello;
+    make_strange_hello(&hello, self->plan->stock);
+    memcpy(octets, greeting, sizeof(*greeting));
+    size_t size = sizeof(*greeting);
+    size += ckv_zmtp_header_write(octets + size, CKV_ZMTP_COMMAND, sizeof(hello));
+    memcpy(octets + size, &hello, sizeof(hello));
+    crowd_send(caller, octets, size + sizeof(hello));
+}
+
 static inline void crowd_call(struct crowd *self, struct caller *caller)
 {
     const int on = 1;
@@ -138,7 +152,9 @@ static inline void crowd_call(struct crowd *self, struct caller *caller)
     if (connect(caller->fd, (const struct sockaddr *)&self->plan->to, sizeof(self->plan->to)) != 0)
         caller->step = CROWD_AWAY;
     ckv_zmtp_greeting_write(&greeting, "CURVE", false);
-    if (caller->step != CROWD_AWAY)
+    if (caller->step != CROWD_AWAY && self->plan->impatient)
+        crowd_rush(self, caller, &greeting);
+    else if (caller->step != CROWD_AWAY)
         crowd_send(caller, &greeting, sizeof(greeting));
     check_errno(epoll_ctl(self->epoll, EPOLL_CTL_ADD, caller->fd, &event) == 0, "epoll");
     self->begun++;
@@ -205,7 +221,9 @@ static inline bool crowd_step(struct crowd *self, struct caller *caller)
         caller->step = CROWD_AWAY;
     if (rc != 1)
         return false;
-    if (caller->step == CROWD_GREETS)
+    if (caller->step == CROWD_GREETS && self->plan->impatient)
+        caller->step = CROWD_AWAITS_WELCOME;
+    else if (caller->step == CROWD_GREETS)
         crowd_say_hello(self, caller);
     else if (caller->step == CROWD_AWAITS_WELCOME)
         crowd_initiate(self, caller, frame.body);
