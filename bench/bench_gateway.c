@@ -414,15 +414,22 @@ static void bench_flood(struct place *place, unsigned rounds)
 
 /*  ---- many ----  */
 
-/*  As many as there may be: each takes a descriptor here and two at the gateway.  */
-static unsigned idle_clients(void)
+/*  Of what is started from here, too.  */
+static void take_all_descriptors(void)
+{
+    struct rlimit limit;
+    check_errno(getrlimit(RLIMIT_NOFILE, &limit) == 0, "the limit of descriptors");
+    limit.rlim_cur = limit.rlim_max;
+    check_errno(setrlimit(RLIMIT_NOFILE, &limit) == 0, "the limit of descriptors");
+}
+
+/*  As many as there may be, when each takes EACH descriptors of one process.  */
+static unsigned idle_clients(unsigned each)
 {
     enum { SPARE = 500 };
     struct rlimit limit;
     check_errno(getrlimit(RLIMIT_NOFILE, &limit) == 0, "the limit of descriptors");
-    limit.rlim_cur = limit.rlim_max; /* of what is started from here, too */
-    check_errno(setrlimit(RLIMIT_NOFILE, &limit) == 0, "the limit of descriptors");
-    return limit.rlim_max < 2 * IDLE + SPARE ? (unsigned)(limit.rlim_max - SPARE) / 2 : IDLE;
+    return limit.rlim_max < each * IDLE + SPARE ? (unsigned)(limit.rlim_max - SPARE) / each : IDLE;
 }
 
 static void bench_idle(struct place *place, const struct server *server, const char *mode,
@@ -468,13 +475,13 @@ static void bench_at_once(struct place *place, unsigned rounds)
 static void bench(const struct options *options)
 {
     static struct place place;
-    unsigned idle = idle_clients(); /* before the servers are there */
+    take_all_descriptors(); /* before the servers are there */
     open_place(&place, options->dir);
     bench_costs(&place, options->rounds);
     bench_flood(&place, options->rounds);
     bench_at_once(&place, options->rounds);
-    bench_idle(&place, &place.gateway, "", idle);
-    bench_idle(&place, &place.shared, ", --backend-mode shared", idle);
+    bench_idle(&place, &place.gateway, "", idle_clients(2)); /* one of them the backend's */
+    bench_idle(&place, &place.shared, ", --backend-mode shared", idle_clients(1));
     close_place(&place);
 }
 

@@ -350,6 +350,61 @@ def half_open_connections_are_bounded_and_the_newest_comes_in(place):
     until(lambda: gateway.counts()["pending"] == 0, "all are let go")
 
 
+HALF_OPEN = """
+import resource, socket, sys
+port, first, count, *beginnings = sys.argv[1:]
+crowd, most = [], resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+for number in range(int(first), int(first) + int(count)):
+    peer = socket.socket()
+    peer.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
+    peer.bind((f"127.0.1.{1 + number % 16}", 0))
+    peer.connect(("127.0.0.1", int(port)))
+    try:
+        peer.send(bytes.fromhex(beginnings[number % len(beginnings)]))
+    except ConnectionError:
+        pass  # it has made room already
+    crowd.append(peer)
+print("here", flush=True)
+sys.stdin.read()
+"""
+
+
+@test
+def twenty_thousand_half_open_connections_hold_up_nobody(place):
+    gateway = Gateway(place, "--handshake-timeout", "60s", "--key-rate", "0")
+    router, identity = gateway.backend(zmq.ROUTER), gateway.dedicated()
+    Peer(gateway.endpoint).handshake(identity).close()
+    until(lambda: gateway.counts()["clients"] == 0, "the first one has gone")
+    descriptors, memory = descriptors_of(gateway.server_process), memory_of(gateway.server_process)
+    hello = GREETING + frame(Client(stranger()).hello(), COMMAND)
+    beginnings = [part.hex() for part in (b"", hello[:10], hello[:64], hello[:-1])]
+    port = gateway.endpoint.rpartition(":")[2]
+    crowds = [subprocess.Popen([sys.executable, "-c", HALF_OPEN, port, str(first), "5000",
+                                *beginnings],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+              for first in range(0, 20000, 5000)]
+    place.at_end.append(lambda: [(crowd.stdin.close(), crowd.wait()) for crowd in crowds])
+    met = 0
+    while met < 20 or gateway.counts()["accepted"] < 20001:  # they come in all the while
+        client = Peer(gateway.endpoint).handshake(identity)
+        client.send(b"%d" % met)
+        equal(router.recv_multipart()[1], b"%d" % met)
+        client.close()
+        met += 1
+    for crowd in crowds:
+        equal(crowd.stdout.readline(), b"here\n")
+    counts = gateway.counts()
+    true(100 < counts["pending"] <= 8192 + 2, counts)
+    equal(set(counts["refused"]), {"crowd"})
+    true(growth_of(gateway.server_process, memory) < 32 << 20)
+    Peer(gateway.endpoint).handshake(identity).close()
+    for crowd in crowds:
+        crowd.stdin.close()
+    until(lambda: gateway.counts()["pending"] == 0, "all have gone")
+    until(lambda: descriptors_of(gateway.server_process) <= descriptors, "their descriptors, too")
+
+
 @test
 def known_clients_are_not_pushed_out_by_strangers(place):
     gateway = Gateway(place, "--max-pending", "40", "--max-pending-per-address", "40",
