@@ -529,7 +529,10 @@ static void complain_once(const struct ckv_replicator *self, char complaint[CKV_
     if (is_new && self->rejoins)
         ckv_log(CKV_LOG_INFO, "replication: %s", self->reason);
     else if (is_new)
-        ckv_log(CKV_LOG_WARNING, "replication: Redis is away: %s", self->reason);
+        ckv_log(
+            CKV_LOG_WARNING,
+            "replication: Redis is away: %s; it is tried again by itself, and changes wait here",
+            self->reason);
     memcpy(complaint, self->reason, CKV_REASON_MAX);
 }
 

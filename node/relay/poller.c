@@ -151,7 +151,7 @@ void ckv_poller_round(struct ckv_poller *self, bool waits)
     if (due.urgent || is_full)
         (void)tell_all(self, self->urgent, 0);
     self->is_full |= is_full;
-    if (due.uv || is_full || uv_backend_timeout(self->uv) == 0)
+    if (due.uv || uv_backend_timeout(self->uv) == 0)
         uv_run(self->uv, UV_RUN_NOWAIT);
     tell_closed(self);
     self->is_busy = self->after && self->after(self->argument);

@@ -1,7 +1,8 @@
 /*  poller: what happens on the sockets of a loop, and the loop itself.
 
     A gateway's sockets come and go by the thousand a second, and what is asked of the kernel for each is most of
-    what it costs. So they are in an epoll instance of ours, each put in once and taken out by its close.
+    what it costs. So they are in an epoll instance of ours, each put in once and taken out by its
+    close, or once more when it is handed on.
     libuv's uv_poll_t would ask eight times where this asks two times: it adds a descriptor for a try,
     takes it out again, and so before each change.
 

@@ -14,7 +14,7 @@ struct ckv_passage;
 struct ckv_tunnel {
     struct ckv_tunnel_options *options;
     uv_loop_t uv;
-    struct ckv_watch door; /* of the listener */ /* of the listening socket */
+    struct ckv_watch door; /* of the listener */
     uv_timer_t tick;
     struct ckv_poller poller; /* of the passages' streams */
     uv_signal_t signals[3];
